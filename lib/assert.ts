@@ -1,0 +1,24 @@
+/**
+ * Assertions that stay on in production: a node whose invariants are broken stops rather than spread the damage.
+ *
+ * @module
+ */
+
+/** An invariant of the program was broken. Never caught inside lib/: the node stops with exit code 5. */
+export class AssertionFailed extends Error {
+  override name = "AssertionFailed";
+}
+
+/**
+ * Stops the caller when `condition` is false. The message says what was expected, in words.
+ *
+ * @example
+ * ```ts
+ * import { assert } from "./assert.ts";
+ * const commitIndex = 7, lastIndex = 9;
+ * assert(commitIndex <= lastIndex, "commitIndex is at most lastIndex");
+ * ```
+ */
+export function assert(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new AssertionFailed(message);
+}

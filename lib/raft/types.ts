@@ -1,0 +1,83 @@
+/**
+ * The nouns of the protocol: entries, configurations, durable state, and what a step hands to the outside.
+ *
+ * @module
+ */
+
+import type { Message } from "./messages.ts";
+
+/** A positive integer that names a node for its whole life. */
+export type NodeId = number;
+
+/** One node of a configuration. */
+export interface Member {
+  id: NodeId;
+  /** Raft address, "host:port". */
+  address: string;
+  /** Random name of the data folder that takes part, 16 hex digits. Another one means that the folder was lost. */
+  incarnation: string;
+}
+
+/** Who belongs to the cluster. It takes effect when it is appended, not when it is committed (thesis 4.1). */
+export interface Configuration {
+  /** Sorted by id. */
+  members: Member[];
+}
+
+/** What an entry is for. */
+export type EntryKind = "command" | "configuration" | "noop";
+
+/** One entry of the log (paper 5.3). Never changed once made. */
+export interface Entry {
+  /** Position in the log, from 1. */
+  readonly index: number;
+  /** Term of the leader that made it; 0 for the founding configuration at index 1. */
+  readonly term: number;
+  /** What it is for. */
+  readonly kind: EntryKind;
+  /** For the state machine; a Configuration when `kind` is "configuration"; null for a no-op. */
+  readonly command: unknown;
+  /** CRC of the entry before; 0 for the first one. */
+  readonly prevCrc: number;
+  /** CRC-32 of its line and so, by `prev` inside the line, of the whole log up to here. */
+  readonly crc: number;
+  /** Its only encoding, with the newline: the same bytes on every disk and on the wire. */
+  readonly line: Uint8Array;
+}
+
+/** What must survive a crash besides the log (paper figure 2). */
+export interface HardState {
+  /** Latest term this node has seen; only grows. */
+  currentTerm: number;
+  /** Candidate that got this node's vote in `currentTerm`, or null; once set it stays for the term. */
+  votedFor: NodeId | null;
+}
+
+/** One unit of work for the disk. Writes become durable in the order in which they were taken. */
+export interface Write {
+  /** New term or vote, or null when unchanged. Durable before the entries of the same write. */
+  hardState: HardState | null;
+  /** New entries, consecutive. When the first one's index exists already, the log is cut there first. */
+  entries: Entry[];
+  /** To be sent once this write and all before it are durable. May be addressed to this node itself. */
+  messages: Message[];
+}
+
+/** A read that may be answered once `readIndex` is applied; null: leadership was lost, ask again. */
+export interface ReadResult {
+  /** As given to `read`. */
+  id: number;
+  readIndex: number | null;
+}
+
+/** Everything that the steps since the last `takeReady` want done. */
+export interface Ready {
+  /** To be sent at once: they claim nothing that is not durable (thesis 10.2.1). */
+  messages: Message[];
+  /** For the disk, or null. */
+  write: Write | null;
+  /** Newly committed entries, in order, each exactly once. */
+  committed: Entry[];
+  /** Reads that were confirmed or cancelled. */
+  reads: ReadResult[];
+}
