@@ -71,7 +71,9 @@ export function decodeEntry(line: Uint8Array): Entry | string {
   }
   const { index, term, kind, command } = fields;
   const prevCrc = readHex(line, prevAt, prevEnd);
-  if (typeof fields.prev !== "string" || fields.prev !== crcToHex(prevCrc)) return "prev is not where it belongs";
+  if (typeof fields.prev !== "string" || fields.prev !== crcToHex(prevCrc)) {
+    return "prev is not where it belongs";
+  }
   if (!isWhole(index) || index < 1) return "index is not a positive integer";
   if (!isWhole(term)) return "term is not an integer from 0";
   if (kind !== "command" && kind !== "configuration" && kind !== "noop") return "kind is unknown";

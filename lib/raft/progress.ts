@@ -1,0 +1,83 @@
+/**
+ * What a leader knows of one follower's log, and how much is under way to it.
+ *
+ * ```text
+ *    probe      where do our logs agree? One message at a time, then wait for its answer or the next heartbeat
+ *    replicate  they agree at matchIndex: send ahead optimistically, several messages in flight, bounded in bytes
+ * ```
+ *
+ * @module
+ */
+
+import { assert } from "../assert.ts";
+
+/** What the leader knows of one follower. Made anew for each leadership. */
+export interface Progress {
+  mode: "probe" | "replicate";
+  /** Highest index known to be durable on the follower and equal to the leader's. Only grows within a leadership. */
+  matchIndex: number;
+  /** Next entry to send; always greater than matchIndex. */
+  nextIndex: number;
+  /** In probe mode: the question is under way. */
+  probeSent: boolean;
+  /** Messages with entries under way, oldest first: the last index of each and its bytes. */
+  inflight: { lastIndex: number; bytes: number }[];
+  inflightBytes: number;
+  /** Tick at which the follower was last heard in this term (CheckQuorum). */
+  lastContactTick: number;
+  /** Latest read round that the follower has confirmed. */
+  readRound: number;
+  /** What the newest message said, so that it need not be said again. */
+  sentCommit: number;
+  sentReadRound: number;
+}
+
+/** A follower of which nothing is known yet: assume that it has everything, and ask. */
+export function newProgress(lastIndex: number, tick: number): Progress {
+  return {
+    mode: "probe",
+    matchIndex: 0,
+    nextIndex: lastIndex + 1,
+    probeSent: false,
+    inflight: [],
+    inflightBytes: 0,
+    lastContactTick: tick,
+    readRound: 0,
+    sentCommit: 0,
+    sentReadRound: 0,
+  };
+}
+
+/** The follower has everything up to `index` on its disk. Old news changes nothing. */
+export function acknowledge(progress: Progress, index: number): void {
+  while (progress.inflight.length > 0 && progress.inflight[0]!.lastIndex <= index) {
+    progress.inflightBytes -= progress.inflight.shift()!.bytes;
+  }
+  if (progress.mode === "probe" && index >= progress.nextIndex - 1) {
+    progress.mode = "replicate";
+    progress.probeSent = false;
+  }
+  progress.matchIndex = Math.max(progress.matchIndex, index);
+  progress.nextIndex = Math.max(progress.nextIndex, progress.matchIndex + 1);
+}
+
+/** Forget what is under way and ask again from `nextIndex` on, never below what is known to match. */
+export function becomeProbe(progress: Progress, nextIndex: number): void {
+  progress.mode = "probe";
+  progress.probeSent = false;
+  progress.inflight = [];
+  progress.inflightBytes = 0;
+  progress.nextIndex = Math.max(nextIndex, progress.matchIndex + 1);
+}
+
+/** Entries up to `lastIndex` were sent. */
+export function recordSent(progress: Progress, lastIndex: number, bytes: number): void {
+  assert(lastIndex >= progress.nextIndex, "entries are sent once while nothing is known to be lost");
+  if (progress.mode === "probe") {
+    progress.probeSent = true;
+    return;
+  }
+  progress.nextIndex = lastIndex + 1;
+  progress.inflight.push({ lastIndex, bytes });
+  progress.inflightBytes += bytes;
+}

@@ -1,0 +1,333 @@
+/**
+ * The door of the protocol: a pure, synchronous state machine (paper figure 2). Ticks, messages, proposals and reads
+ * go in as calls; `takeReady` hands out, in one value, all that they want done. Nothing else leaves, nothing waits.
+ *
+ * @module
+ */
+
+import { assert } from "../assert.ts";
+import {
+  campaign,
+  checkQuorum,
+  hasLiveLeader,
+  onRequestVote,
+  onRequestVoteResponse,
+  tickElection,
+} from "./election.ts";
+import { found, proposeConfiguration } from "./membership.ts";
+import type { AppendEntries, Message } from "./messages.ts";
+import { becomeProbe } from "./progress.ts";
+import {
+  cancelForwardedReads,
+  expireForwardedReads,
+  forwardReads,
+  onReadIndexRequest,
+  onReadIndexResponse,
+  startRead,
+  startReadRound,
+} from "./reads.ts";
+import {
+  appendOwn,
+  onAppendEntries,
+  onAppendEntriesResponse,
+  onContactResponse,
+  sendAppendEntries,
+  tickHeartbeat,
+} from "./replication.ts";
+import { becomeFollower, leaderOf, newState, type RaftOptions, type State } from "./state.ts";
+import { continueTransfer, onTimeoutNow, startTransfer, tickTransfer } from "./transfer.ts";
+import type { Configuration, Entry, HardState, NodeId, Ready, Write } from "./types.ts";
+
+export type { RaftOptions };
+
+/** No honest cluster gets through that many terms while a node is away; a greater jump is a broken or hostile peer. */
+const termJumpMax = 1_000_000;
+
+/** Why a proposal was not taken. Nothing happened; "busy" passes by itself. */
+export type ProposalRefusal = "notLeader" | "transferring" | "busy";
+
+/**
+ * One node of the protocol.
+ *
+ * @example A cluster of one commits its first command
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { Raft } from "./raft.ts";
+ *
+ * const raft = new Raft({
+ *   id: 1, electionTimeoutTicks: { min: 10, max: 20 }, heartbeatTicks: 2, appendBytesMax: 1 << 20,
+ *   inflightBytesMax: 1 << 22, uncommittedBytesMax: 1 << 24, committedEntriesMax: 1000, random: () => 0,
+ * }, { hardState: { currentTerm: 0, votedFor: null }, entries: [] });
+ * raft.found({ members: [{ id: 1, address: "127.0.0.1:8080", incarnation: "0123456789abcdef" }] });
+ * raft.campaign();
+ * const committed = [];
+ * for (let i = 0; i < 3; i++) {
+ *   if (raft.role === "leader" && i === 1) raft.propose({ op: "put", key: "a", value: "1" });
+ *   const ready = raft.takeReady(); // a real node writes to its disk here, then delivers the messages
+ *   for (const message of ready?.write?.messages ?? []) raft.receive(message);
+ *   committed.push(...raft.takeReady()?.committed ?? []);
+ * }
+ * assertEquals(committed.map((entry) => entry.kind), ["configuration", "noop", "command"]);
+ * ```
+ */
+export class Raft {
+  readonly #state: State;
+  /** A tick passed since the last Ready. */
+  #tickPassed = false;
+
+  /** Starts as a follower with what its disk had. */
+  constructor(options: RaftOptions, recovered: { hardState: HardState; entries: readonly Entry[] }) {
+    this.#state = newState(options, recovered);
+  }
+
+  get role(): "follower" | "preCandidate" | "candidate" | "leader" {
+    return this.#state.role.name;
+  }
+
+  get currentTerm(): number {
+    return this.#state.currentTerm;
+  }
+
+  get votedFor(): NodeId | null {
+    return this.#state.votedFor;
+  }
+
+  get commitIndex(): number {
+    return this.#state.commitIndex;
+  }
+
+  /** Index of the last entry in memory; the disk may be behind. */
+  get lastIndex(): number {
+    return this.#state.log.lastIndex;
+  }
+
+  get lastTerm(): number {
+    return this.#state.log.lastTerm;
+  }
+
+  /** The leader of currentTerm, as far as this node knows. */
+  get leaderId(): NodeId | null {
+    return leaderOf(this.#state);
+  }
+
+  /** The configuration in force: the newest in the log. Without members before the cluster is founded. */
+  get configuration(): Configuration {
+    return this.#state.log.configuration;
+  }
+
+  /** The leader is handing over and takes no proposals. */
+  get isTransferring(): boolean {
+    return this.#state.role.name === "leader" && this.#state.role.transfer !== null;
+  }
+
+  /** The entry at `index`, or undefined outside of the log. */
+  entryAt(index: number): Entry | undefined {
+    return this.#state.log.at(index);
+  }
+
+  /** What a leader knows of its followers' logs; empty elsewhere. */
+  progress(): { id: NodeId; mode: "probe" | "replicate"; matchIndex: number; nextIndex: number }[] {
+    const { role, options } = this.#state;
+    if (role.name !== "leader") return [];
+    return [...role.progress].filter(([id]) => id !== options.id)
+      .map(([id, { mode, matchIndex, nextIndex }]) => ({ id, mode, matchIndex, nextIndex }));
+  }
+
+  /** Writes the first configuration into an empty log. Every founding member is given the same one. */
+  found(configuration: Configuration): void {
+    found(this.#state, configuration);
+  }
+
+  /** Stands for election now rather than after a timeout. For a node that knows that there is no leader. */
+  campaign(): void {
+    campaign(this.#state);
+  }
+
+  /** Some time passed: the unit of all timeouts. */
+  tick(): void {
+    const state = this.#state;
+    state.tick++;
+    this.#tickPassed = true;
+    if (state.role.name === "leader") {
+      tickHeartbeat(state, state.role);
+      tickTransfer(state, state.role);
+      checkQuorum(state, state.role);
+      return;
+    }
+    if (state.role.name === "follower") expireForwardedReads(state, state.role);
+    tickElection(state);
+  }
+
+  /** Takes a command for the log. Where it will stand, if this leadership lasts, or why it was not taken. */
+  propose(command: unknown): { index: number; term: number } | ProposalRefusal {
+    const { role, options } = this.#state;
+    if (role.name !== "leader") return "notLeader";
+    if (role.transfer !== null) return "transferring";
+    if (role.uncommittedBytes >= options.uncommittedBytesMax) return "busy";
+    const { index, term } = appendOwn(this.#state, role, "command", command);
+    return { index, term };
+  }
+
+  /** Proposes another configuration; a text says why it cannot be now. */
+  proposeConfiguration(configuration: Configuration): { index: number; term: number } | string {
+    return proposeConfiguration(this.#state, configuration);
+  }
+
+  /**
+   * Asks for an index that, once applied, lets a read see every write acknowledged before this call. The outcome
+   * comes in a Ready under the same `id`. False: no leader is known, try later.
+   */
+  read(id: number): boolean {
+    return startRead(this.#state, id);
+  }
+
+  /** Hands leadership to `target`, or to whom suits best. A text says why it cannot. */
+  transferLeadership(target: NodeId | null = null): string | null {
+    return startTransfer(this.#state, target);
+  }
+
+  /** The connection to a node broke: what was under way to it may be lost. */
+  peerUnreachable(id: NodeId): void {
+    const { role } = this.#state;
+    if (role.name === "leader") {
+      const progress = role.progress.get(id);
+      if (progress !== undefined) becomeProbe(progress, progress.matchIndex + 1);
+    }
+    if (role.name === "follower" && role.leaderId === id) cancelForwardedReads(this.#state, role);
+  }
+
+  /**
+   * A message arrives, from another node or, once its write is durable, from this one. Returns null, or a text that
+   * says why it was refused: nothing has changed then, and whoever sent it should not be listened to.
+   */
+  receive(message: Message): string | null {
+    const state = this.#state;
+    const refusal = this.#inspect(message);
+    if (refusal !== null) return refusal;
+    if (message.type === "termDurable") {
+      state.durableTerm = Math.max(state.durableTerm, message.term);
+      return null;
+    }
+    if (message.term > state.currentTerm && !this.#meetTerm(message)) return null;
+    const isOld = message.term < state.currentTerm;
+    switch (message.type) {
+      case "requestVote":
+        onRequestVote(state, message);
+        break;
+      case "requestVoteResponse":
+        onRequestVoteResponse(state, message);
+        break;
+      case "appendEntries":
+        return onAppendEntries(state, message);
+      case "appendEntriesResponse":
+        if (!isOld) onAppendEntriesResponse(state, message);
+        break;
+      case "contactResponse":
+        if (!isOld) onContactResponse(state, message);
+        break;
+      case "readIndexRequest":
+        onReadIndexRequest(state, message);
+        break;
+      case "readIndexResponse":
+        if (!isOld) onReadIndexResponse(state, message);
+        break;
+      case "timeoutNow":
+        onTimeoutNow(state, message);
+        break;
+    }
+    return null;
+  }
+
+  /** What the steps since the last call want done, or null. Each value is handed out once. */
+  takeReady(): Ready | null {
+    const state = this.#state;
+    const { role } = state;
+    if (role.name === "leader") {
+      startReadRound(state, role);
+      continueTransfer(state, role);
+      sendAppendEntries(state, role, this.#tickPassed);
+    }
+    if (role.name === "follower" && role.leaderId !== null) forwardReads(state, role);
+    this.#tickPassed = false;
+    const write = takeWrite(state);
+    const committed = takeCommitted(state);
+    const { outbox: messages, readResults: reads } = state;
+    if (write === null && committed.length + messages.length + reads.length === 0) return null;
+    state.outbox = [];
+    state.readResults = [];
+    return { messages, write, committed, reads };
+  }
+
+  /** Looks at a message before it may change anything. */
+  #inspect(message: Message): string | null {
+    const state = this.#state;
+    const { id } = state.options;
+    if (message.to !== id) return `the message is for node ${message.to}, this is node ${id}`;
+    if (message.from === id) return null; // rode on a write of this node
+    if (message.type === "termDurable") return "termDurable comes from the node itself only";
+    if (message.term > state.currentTerm + termJumpMax) {
+      return `term ${message.term} is too far ahead of ${state.currentTerm}`;
+    }
+    return message.type === "appendEntries" ? inspectEntries(message) : null;
+  }
+
+  /** A later term: this node enters it, unless the message only asks or must not disturb. False: drop the message. */
+  #meetTerm(message: Message): boolean {
+    const state = this.#state;
+    if (message.type === "requestVote") {
+      if (message.preVote) return true;
+      if (!message.leadershipTransfer && hasLiveLeader(state, message.from)) return false;
+    }
+    if (message.type === "requestVoteResponse" && message.preVote && message.voteGranted) return true;
+    becomeFollower(state, message.term, message.type === "appendEntries" ? message.from : null);
+    return true;
+  }
+}
+
+/** Whether the entries continue each other, the place where they belong, and the order of terms. */
+function inspectEntries(message: AppendEntries): string | null {
+  let index = message.prevLogIndex, term = message.prevLogTerm, crc = message.prevLogCrc;
+  for (const entry of message.entries) {
+    if (entry.index !== ++index) return `entry ${entry.index} stands where ${index} belongs`;
+    if (entry.prevCrc !== crc) return `entry ${index} is not chained to the one before`;
+    if (entry.term < term || entry.term > message.term) {
+      return `entry ${index} is of a term out of order, ${entry.term}`;
+    }
+    ({ term, crc } = entry);
+  }
+  return null;
+}
+
+function takeWrite(state: State): Write | null {
+  const { log, options, currentTerm: term } = state;
+  const entries = log.slice(state.unwrittenIndex, log.lastIndex);
+  const messages = state.outboxAfterWrite;
+  if (!state.hardStateChanged && entries.length === 0 && messages.length === 0) return null;
+  const { id } = options;
+  const hardState = state.hardStateChanged ? { currentTerm: term, votedFor: state.votedFor } : null;
+  if (hardState !== null) messages.unshift({ type: "termDurable", from: id, to: id, term });
+  if (entries.length > 0 && state.role.name === "leader") {
+    // The leader acknowledges through its own disk, like a follower (etcd-io/etcd #14370).
+    const answer = {
+      success: true,
+      prevLogIndex: 0,
+      matchIndex: log.lastIndex,
+      conflictIndex: 0,
+      conflictTerm: 0,
+    };
+    messages.push({ type: "appendEntriesResponse", from: id, to: id, term, ...answer });
+  }
+  state.hardStateChanged = false;
+  state.unwrittenIndex = log.lastIndex + 1;
+  state.outboxAfterWrite = [];
+  return { hardState, entries, messages };
+}
+
+function takeCommitted(state: State): Entry[] {
+  assert(state.commitIndex <= state.log.lastIndex, "what is committed is in the log");
+  const last = Math.min(state.commitIndex, state.handedOutIndex + state.options.committedEntriesMax);
+  if (last === state.handedOutIndex) return [];
+  const committed = state.log.slice(state.handedOutIndex + 1, last);
+  state.handedOutIndex = last;
+  return committed;
+}

@@ -1,0 +1,86 @@
+/**
+ * What a node is told at its start: who it is, where it listens, how fast its clocks run, and its bounds.
+ *
+ * @module
+ */
+
+import type { NodeId } from "../raft/types.ts";
+
+/** Intervals in milliseconds. The delays exist to watch consensus at work; they are 0 in fast mode. */
+export interface Timing {
+  /** Between rounds of work; 0: a round runs as soon as there is work. */
+  eventLoopDelayMs: number;
+  /** Between heartbeats of a leader. */
+  heartbeatIntervalMs: number;
+  /** A follower that hears of no leader starts an election after a random time from here ... */
+  electionTimeoutMinMs: number;
+  /** ... up to here. */
+  electionTimeoutMaxMs: number;
+  /** Added before each outgoing message to another node. */
+  networkDelayMs: number;
+  /** Added before each reply to a client. */
+  clientDelayMs: number;
+}
+
+/** Bounds on what other people can make a node hold. Bytes unless the name says otherwise. */
+export interface Limits {
+  /** A request line of a client, newline included. */
+  requestLineBytesMax: number;
+  /** A key in UTF-8. */
+  keyBytesMax: number;
+  /** A value in UTF-8. */
+  valueBytesMax: number;
+  /** A line on the raft port: whatever the client port accepted, in its entry line, fits. */
+  peerLineBytesMax: number;
+  /** Open client connections. */
+  clientConnectionsMax: number;
+  /** Requests of one connection that wait for an answer; more are read only as answers leave. */
+  requestsInFlightMax: number;
+  /** Replies of one connection that its client has not read. */
+  replyBytesMax: number;
+  /** Entries that are not yet committed. */
+  uncommittedBytesMax: number;
+  /** Entries that are under way to one follower, not yet acknowledged. */
+  inflightBytesMax: number;
+  /** Bytes queued on the connection to one peer; beyond, the connection is given up. */
+  peerQueueBytesMax: number;
+  /** A request without an outcome is answered `outcomeUnknown` or `noLeader` after this time. */
+  requestTimeoutMs: number;
+}
+
+/** The bounds of a node that was told nothing else. */
+export const defaultLimits: Limits = {
+  requestLineBytesMax: 8 << 20,
+  keyBytesMax: 4 << 10,
+  valueBytesMax: 1 << 20,
+  peerLineBytesMax: 64 << 20,
+  clientConnectionsMax: 4096,
+  requestsInFlightMax: 1024,
+  replyBytesMax: 16 << 20,
+  uncommittedBytesMax: 64 << 20,
+  inflightBytesMax: 4 << 20,
+  peerQueueBytesMax: 128 << 20,
+  requestTimeoutMs: 5000,
+};
+
+/** How much a line of the node's journal matters. */
+export type LogLevel = "error" | "warn" | "info" | "debug";
+
+/** Everything a Server is told. */
+export interface ServerOptions {
+  nodeId: NodeId;
+  /** Where the raft port listens, "host:port". */
+  bindAddress: string;
+  /** Where the client port listens. */
+  clientBindAddress: string;
+  /** Client address that other nodes tell their clients, "host:port". */
+  clientAddress: string;
+  /** Raft addresses of all nodes, this one included, sorted by id. */
+  cluster: { id: NodeId; address: string }[];
+  timing: Timing;
+  limits: Limits;
+  /** The node's journal. */
+  log(level: LogLevel, message: string): void;
+  /** The node stopped by itself: its disk failed. Nothing was acknowledged or sent since. */
+  onStop(error: Error): void;
+}
