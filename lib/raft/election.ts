@@ -37,9 +37,9 @@ export function tickElection(state: State): void {
 
 /** Asks for pre-votes; once a majority would vote for this node, the election starts. */
 export function campaign(state: State): void {
+  resetElectionTimer(state);
   if (state.role.name === "leader" || !isMember(state, state.options.id)) return;
   becomeFollower(state, state.currentTerm, null);
-  resetElectionTimer(state);
   state.role = { name: "preCandidate", votes: new Map([[state.options.id, true]]) };
   askForVotes(state, { preVote: true, leadershipTransfer: false });
   countPreVotes(state);

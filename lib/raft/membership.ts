@@ -9,7 +9,7 @@ import { assert } from "../assert.ts";
 import { makeEntry } from "./entry.ts";
 import { newProgress } from "./progress.ts";
 import { appendOwn } from "./replication.ts";
-import type { Leader, State } from "./state.ts";
+import { type Leader, resetElectionTimer, type State } from "./state.ts";
 import type { Configuration, Entry } from "./types.ts";
 
 /** The entry that founds a cluster: index 1, term 0, the same on every node. */
@@ -21,6 +21,7 @@ export function foundingEntry(configuration: Configuration): Entry {
 export function found(state: State, configuration: Configuration): void {
   assert(state.log.lastIndex === 0, "a cluster is founded once, in an empty log");
   state.log.append(foundingEntry(configuration));
+  resetElectionTimer(state); // nobody leads yet; give those who found at the same moment a fair chance
 }
 
 /**

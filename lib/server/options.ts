@@ -42,6 +42,10 @@ export interface Limits {
   uncommittedBytesMax: number;
   /** Entries that are under way to one follower, not yet acknowledged. */
   inflightBytesMax: number;
+  /** Entries in one AppendEntries. */
+  appendBytesMax: number;
+  /** Committed entries that are applied in one go, a number: others get their turn in between. */
+  committedEntriesMax: number;
   /** Bytes queued on the connection to one peer; beyond, the connection is given up. */
   peerQueueBytesMax: number;
   /** A request without an outcome is answered `outcomeUnknown` or `noLeader` after this time. */
@@ -59,6 +63,8 @@ export const defaultLimits: Limits = {
   replyBytesMax: 16 << 20,
   uncommittedBytesMax: 64 << 20,
   inflightBytesMax: 4 << 20,
+  appendBytesMax: 1 << 20,
+  committedEntriesMax: 4096,
   peerQueueBytesMax: 128 << 20,
   requestTimeoutMs: 5000,
 };

@@ -1,0 +1,208 @@
+/**
+ * `kvapp bench`: closed-loop load on a cluster, and how long each operation took.
+ *
+ * @module
+ */
+
+import { type Client, connect } from "../client/client.ts";
+import { parseClientCluster } from "./addresses.ts";
+import { type Load, LoadConnection, openLoadConnection, type Tally } from "./bench_load.ts";
+import { CommandError, exitCodes, UsageError } from "./exit.ts";
+import type { Command } from "./help.ts";
+import { Histogram } from "./histogram.ts";
+import { didYouMean, type Parsed } from "./options.ts";
+import { print, printError, writeToStderr } from "./output.ts";
+
+/** What a bench is told. */
+interface Plan {
+  cluster: string[];
+  clients: number;
+  pipeline: number;
+  workload: Load["workload"];
+  valueBytes: number;
+  keys: number;
+  seconds: number;
+  warmup: number;
+  json: boolean;
+}
+
+const workloads = ["put", "get", "mixed"] as const;
+/** Reads are spread over so many keys, which are written first. */
+const readKeysMax = 1000;
+/** A node answers every request within 5 seconds, so what is still owed later is lost. */
+const answerTimeoutMs = 6000;
+const retryMs = 50;
+
+/** `kvapp bench`. */
+export const benchCommand: Command = {
+  name: "bench",
+  summary: "puts load on a cluster and measures it",
+  usage: ["bench [--cluster HOST:PORT,...] [--workload put|get|mixed] [--clients N] [--pipeline N]"],
+  options: [
+    { name: "cluster", value: "LIST", text: "raft or client addresses of some nodes (127.0.0.1:8080)" },
+    { name: "clients", value: "N", text: "connections (1)" },
+    { name: "pipeline", value: "N", text: "requests in flight on each connection (1)" },
+    { name: "workload", value: "NAME", text: "put, get (linearizable) or mixed, half and half (put)" },
+    { name: "value-bytes", value: "N", text: "size of a value (256)" },
+    { name: "keys", value: "N", text: "number of keys; get and mixed read at most 1000 (100000)" },
+    { name: "seconds", value: "S", text: "measured time (5)" },
+    { name: "warmup", value: "S", text: "load before measuring starts (1)" },
+    { name: "json", text: "print the figures as one JSON line" },
+  ],
+  details:
+    "Puts go to the leader, gets to all nodes in turn. The keys are key00000000 and so on: existing values of\n" +
+    "these keys are overwritten.",
+  async run(parsed) {
+    const plan = planOf(parsed);
+    await using client = await connect(plan.cluster, { sessions: false });
+    const figures = await runBench(plan, client);
+    print(plan.json ? JSON.stringify(figures) : describe(figures));
+    if (figures.operations > 0) return exitCodes.done;
+    throw new CommandError("no operation succeeded");
+  },
+};
+
+interface Figures {
+  system: "kvapp";
+  workload: string;
+  clients: number;
+  pipeline: number;
+  valueBytes: number;
+  seconds: number;
+  operations: number;
+  operationsPerSecond: number;
+  errors: number;
+  latencyMilliseconds: { p50: number; p90: number; p99: number; p999: number; max: number };
+}
+
+function planOf(parsed: Parsed): Plan {
+  if (parsed.rest.length > 0) throw new UsageError(`bench takes no word, and "${parsed.rest[0]}" is one`);
+  const workload = parsed.text("workload") ?? "put";
+  const known = workloads.find((name) => name === workload);
+  if (known === undefined) {
+    throw new UsageError(
+      `--workload is ${workloads.join(", ")}, not "${workload}".${didYouMean(workload, workloads)}`,
+    );
+  }
+  const keys = parsed.integer("keys", { min: 1, max: 100_000_000 }) ?? 100_000;
+  return {
+    cluster: parseClientCluster(parsed.text("cluster")),
+    clients: parsed.integer("clients", { min: 1, max: 10_000 }) ?? 1,
+    pipeline: parsed.integer("pipeline", { min: 1, max: 10_000 }) ?? 1,
+    workload: known,
+    valueBytes: parsed.integer("value-bytes", { min: 0, max: 1 << 20 }) ?? 256,
+    keys: known === "put" ? keys : Math.min(keys, readKeysMax),
+    seconds: secondsOf(parsed, "seconds") ?? 5,
+    warmup: secondsOf(parsed, "warmup") ?? 1,
+    json: parsed.flag("json"),
+  };
+}
+
+function secondsOf(parsed: Parsed, name: string): number | undefined {
+  const text = parsed.text(name);
+  if (text === undefined) return undefined;
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
+  if (value <= 86_400 && (value > 0 || name === "warmup")) return value;
+  throw new UsageError(`--${name} is a number of seconds up to 86400, not "${text}"`);
+}
+
+async function runBench(plan: Plan, client: Client): Promise<Figures> {
+  const { clients, pipeline, workload, valueBytes, seconds } = plan;
+  const value = "x".repeat(valueBytes);
+  await client.put(keyName(0), value);
+  if (workload !== "put") {
+    const others = Array.from({ length: plan.keys - 1 }, (_, i) => client.put(keyName(i + 1), value));
+    await Promise.all(others);
+  }
+  const members = await client.members();
+  const addresses = members.map((member) => member.client).filter((it) => it !== null);
+  const measureFrom = performance.now() + plan.warmup * 1000;
+  const load: Load = { ...plan, measureFrom, until: measureFrom + seconds * 1000 };
+  const tally: Tally = { latencies: new Histogram(), errors: 0, firstError: null };
+  /** Where connection `i` belongs at its `attempt`th start. */
+  const place = async (i: number, attempt: number): Promise<string> => {
+    if (workload === "get") return addresses[(i + attempt) % addresses.length]!;
+    if (attempt > 0) await client.put(keyName(0), value); // a write ends at the leader
+    return client.address ?? addresses[0]!;
+  };
+  const stopProgress = plan.json || !Deno.stderr.isTerminal() ? () => {} : showProgress(tally);
+  await Promise.all(
+    Array.from({ length: clients }, (_, i) => drive(load, tally, (attempt) => place(i, attempt))),
+  );
+  stopProgress();
+  if (tally.firstError !== null) printError(`${tally.errors} errors, the first: ${tally.firstError}`);
+  const { latencies } = tally;
+  const ms = (q: number): number => latencies.quantile(q) / 1000;
+  return {
+    system: "kvapp",
+    workload,
+    clients,
+    pipeline,
+    valueBytes,
+    seconds,
+    operations: latencies.count,
+    operationsPerSecond: latencies.count / seconds,
+    errors: tally.errors,
+    latencyMilliseconds: { p50: ms(0.5), p90: ms(0.9), p99: ms(0.99), p999: ms(0.999), max: ms(1) },
+  };
+}
+
+/** Keeps one connection under load until the time is up, at another node or the new leader after an error. */
+async function drive(load: Load, tally: Tally, place: (attempt: number) => Promise<string>): Promise<void> {
+  const connection = new LoadConnection(load, tally);
+  for (let attempt = 0; performance.now() < load.until; attempt++) {
+    if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, retryMs));
+    try {
+      await driveOnce(connection, load, await place(attempt));
+    } catch (error) { // no leader yet, or the node is down
+      tally.errors++;
+      tally.firstError ??= error instanceof Error ? error.message : String(error);
+    }
+  }
+}
+
+async function driveOnce(connection: LoadConnection, load: Load, address: string): Promise<void> {
+  const conn = await openLoadConnection(address);
+  let open = true;
+  const close = (): void => {
+    if (open) conn.close();
+    open = false;
+  };
+  const timer = setTimeout(close, load.until + answerTimeoutMs - performance.now());
+  await connection.run(conn);
+  clearTimeout(timer);
+  close();
+}
+
+function keyName(number: number): string {
+  return `key${String(number).padStart(8, "0")}`;
+}
+
+/** Shows the rate of the last second, each second. The function that it gives ends that. */
+function showProgress(tally: Tally): () => void {
+  let before = 0;
+  let seconds = 0;
+  const timer = setInterval(() => {
+    const { count } = tally.latencies;
+    const rate = count === 0 ? "warming up" : `${(count - before).toLocaleString("en")} operations/s`;
+    writeToStderr(`\r${++seconds} s  ${rate}, ${tally.errors} errors   `);
+    before = count;
+  }, 1000);
+  return () => {
+    clearInterval(timer);
+    writeToStderr("\r\x1b[K");
+  };
+}
+
+function describe(figures: Figures): string {
+  const { workload, clients, pipeline, valueBytes, seconds, operations, errors, latencyMilliseconds } =
+    figures;
+  const latency = Object.entries(latencyMilliseconds).map(([name, ms]) => `${name} ${ms.toFixed(2)}`);
+  return [
+    `${workload}: ${clients} connections, ${pipeline} in flight on each, values of ${valueBytes} bytes, ${seconds} s`,
+    `operations  ${operations.toLocaleString("en")}`,
+    `per second  ${Math.round(figures.operationsPerSecond).toLocaleString("en")}`,
+    `errors      ${errors}`,
+    `latency ms  ${latency.join("  ")}`,
+  ].join("\n");
+}

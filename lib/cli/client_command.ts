@@ -1,0 +1,59 @@
+/**
+ * `kvapp client`: one operation, or the shell when none is named.
+ *
+ * @module
+ */
+
+import { connect } from "../client/client.ts";
+import { ClientError } from "../client/errors.ts";
+import { parseClientCluster } from "./addresses.ts";
+import { clientOperations, operationFor, operationOptions } from "./client_operations.ts";
+import { exitCodeOf, exitCodes } from "./exit.ts";
+import type { Command } from "./help.ts";
+import { print, printError } from "./output.ts";
+import { runShell } from "./shell.ts";
+
+/** `kvapp client`. */
+export const clientCommand: Command = {
+  name: "client",
+  summary: "opens a shell on a cluster, or carries out one operation",
+  usage: [
+    "client [--cluster HOST:PORT,...]",
+    ...Object.entries(clientOperations).map(([name, { usage }]) => `client ${name} ${usage}`),
+    "client put <key> -     the value comes from stdin",
+  ],
+  options: [
+    { name: "cluster", value: "LIST", text: "raft or client addresses of some nodes (127.0.0.1:8080)" },
+    { name: "timeout", value: "MS", text: "bound on each operation, retries included (10000)" },
+    { name: "json", text: "print the reply lines themselves" },
+    ...operationOptions,
+  ],
+  words: Object.keys(clientOperations),
+  details: `What follows "--" is no option: kvapp client put temperature -- -5`,
+  async run(parsed) {
+    const cluster = parseClientCluster(parsed.text("cluster"));
+    const timeoutMs = parsed.integer("timeout", { min: 1, max: 86_400_000 });
+    const [name, ...words] = parsed.rest;
+    const operation = name === undefined ? null : operationFor(name, words);
+    await using client = await connect(cluster, timeoutMs === undefined ? {} : { timeoutMs });
+    if (operation === null) return await runShell(client, { cluster, json: parsed.flag("json") });
+    if (name === "put" && words.length === 2 && words[1] === "-") words[1] = await readStdin();
+    const json = parsed.flag("json");
+    try {
+      const { text, exitCode } = await operation.run(words, parsed, { client, cluster, json });
+      if (json || exitCode === exitCodes.done) print(text);
+      else printError(text);
+      return exitCode;
+    } catch (error) {
+      if (!json || !(error instanceof ClientError)) throw error;
+      print(JSON.stringify({ ok: false, error: error.details }));
+      return exitCodeOf(error)!;
+    }
+  },
+};
+
+/** All of stdin as text. Bytes that are no UTF-8 are refused, since a value could not give them back. */
+async function readStdin(): Promise<string> {
+  const bytes = new Uint8Array(await new Response(Deno.stdin.readable).arrayBuffer());
+  return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+}

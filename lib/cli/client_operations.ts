@@ -1,0 +1,163 @@
+/**
+ * What can be asked of a cluster, by one-shot commands and in the shell alike: words into a request, its reply into
+ * text for people. The texts of get, put, delete and list are kvapp-c's.
+ *
+ * @module
+ */
+
+import type { Client } from "../client/client.ts";
+import type { Reply } from "../client/connection.ts";
+import type { ListedEntry } from "../client/types.ts";
+import { exitCodes, UsageError } from "./exit.ts";
+import { didYouMean, integerOf, type Option, type Parsed } from "./options.ts";
+import { table } from "./output.ts";
+import { askAll, statusLines, statusTable } from "./status.ts";
+
+/** Whom to ask and how to show it. */
+export interface Context {
+  client: Client;
+  /** Addresses as the user gave them. */
+  cluster: readonly string[];
+  /** Show the reply lines themselves. */
+  json: boolean;
+  /** Ends the wait for an answer. */
+  signal?: AbortSignal;
+}
+
+/** What came of it. */
+export interface Outcome {
+  /** Without a newline at its end. */
+  text: string;
+  /** What a one-shot command ends with. */
+  exitCode: number;
+}
+
+/** One operation. */
+export interface Operation {
+  /** Its words after the name; brackets mark what may be left out. */
+  usage: string;
+  summary: string;
+  /** How many words it takes. */
+  words: { min: number; max: number };
+  run(words: readonly string[], parsed: Parsed, context: Context): Promise<Outcome>;
+}
+
+/** Options of operations; each works where it has a meaning. */
+export const operationOptions: readonly Option[] = [
+  {
+    name: "if-version",
+    value: "N",
+    text: "put, delete: only if this is the key's version; 0: only if it is new",
+  },
+  { name: "if-value", value: "TEXT", text: "put, delete: only if this is the key's value" },
+  { name: "stale", text: "get, list: answer at once from the node at hand" },
+  { name: "values", text: "list: the values too, behind a tab" },
+  { name: "start", value: "KEY", text: "list: this key and those after it" },
+  { name: "end", value: "KEY", text: "list: keys before this one" },
+  { name: "limit", value: "N", text: "list: at most so many keys" },
+  { name: "reverse", text: "list: greatest key first" },
+];
+
+/** The operations by name, in the order of the help. */
+export const clientOperations: Readonly<Record<string, Operation>> = {
+  get: { usage: "<key>", summary: "Get value for key", words: { min: 1, max: 1 }, run: get },
+  put: { usage: "<key> <value>", summary: "Set key to value", words: { min: 2, max: Infinity }, run: put },
+  delete: { usage: "<key>", summary: "Delete key", words: { min: 1, max: 1 }, run: remove },
+  list: { usage: "[prefix]", summary: "List all keys", words: { min: 0, max: 1 }, run: list },
+  status: { usage: "", summary: "Show every node", words: { min: 0, max: 0 }, run: status },
+  members: { usage: "", summary: "Show the nodes' addresses", words: { min: 0, max: 0 }, run: members },
+  ping: { usage: "", summary: "See whether a node answers", words: { min: 0, max: 0 }, run: ping },
+};
+
+/** The operation of that name, its number of words checked. Throws UsageError. */
+export function operationFor(name: string, words: readonly string[]): Operation {
+  const operation = Object.hasOwn(clientOperations, name) ? clientOperations[name] : undefined;
+  if (operation === undefined) {
+    const names = Object.keys(clientOperations);
+    throw new UsageError(`Unknown command: ${name}.${didYouMean(name, names)}`);
+  }
+  const { min, max } = operation.words;
+  if (words.length < min || words.length > max) {
+    throw new UsageError(`Usage: ${name} ${operation.usage}`.trimEnd());
+  }
+  return operation;
+}
+
+async function get([key]: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
+  const reply = await context.client.request({ op: "get", key, ...consistencyOf(parsed) }, context);
+  const exitCode = reply.found ? exitCodes.done : exitCodes.failed;
+  return show(reply, exitCode, context, () => reply.found ? String(reply.value) : "Key not found");
+}
+
+async function put([key, ...value]: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
+  const request = { op: "put", key, value: value.join(" "), ...conditionsOf(parsed) };
+  return show(await context.client.request(request, context), exitCodes.done, context, () => "OK");
+}
+
+async function remove([key]: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
+  const reply = await context.client.request({ op: "delete", key, ...conditionsOf(parsed) }, context);
+  return show(reply, exitCodes.done, context, () => reply.deleted ? "OK" : "Key not found");
+}
+
+/** Asks for page after page, so that a long list is neither cut off nor one huge reply. */
+async function list([prefix]: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
+  const keysOnly = !parsed.flag("values");
+  const reverse = parsed.flag("reverse");
+  const range = { prefix, start: parsed.text("start"), end: parsed.text("end") };
+  let left = parsed.integer("limit", { min: 1, max: 1e9 }) ?? Infinity;
+  const lines: string[] = [];
+  for (;;) {
+    const limit = Math.min(left, 1000);
+    const request = { op: "list", ...range, reverse, keysOnly, limit, ...consistencyOf(parsed) };
+    const reply = await context.client.request(request, context);
+    const entries = reply.entries as ListedEntry[];
+    if (context.json) lines.push(JSON.stringify(reply));
+    else for (const { key, value } of entries) lines.push(keysOnly ? key : `${key}\t${value}`);
+    left -= entries.length;
+    if (typeof reply.next !== "string" || left === 0) break;
+    range[reverse ? "end" : "start"] = reply.next;
+  }
+  return { text: lines.length === 0 ? "No keys found" : lines.join("\n"), exitCode: exitCodes.done };
+}
+
+async function status(_: readonly string[], _parsed: Parsed, context: Context): Promise<Outcome> {
+  const answers = await askAll(context.cluster, await context.client.members(context));
+  return { text: context.json ? statusLines(answers) : statusTable(answers), exitCode: exitCodes.done };
+}
+
+async function members(_: readonly string[], _parsed: Parsed, context: Context): Promise<Outcome> {
+  const reply = await context.client.request({ op: "members" }, context);
+  return show(reply, exitCodes.done, context, () => {
+    const nodes = reply.members as { id: number; raft: string; client: string | null }[];
+    return table([
+      ["NODE", "RAFT", "CLIENT"],
+      ...nodes.map((it) => [String(it.id), it.raft, it.client ?? "-"]),
+    ]);
+  });
+}
+
+async function ping(_: readonly string[], _parsed: Parsed, context: Context): Promise<Outcome> {
+  const startedAt = performance.now();
+  const reply = await context.client.request({ op: "ping" }, context);
+  const ms = (performance.now() - startedAt).toFixed(1);
+  return show(reply, exitCodes.done, context, () => `${context.client.address} answered in ${ms} ms`);
+}
+
+function show(reply: Reply, exitCode: number, context: Context, text: () => string): Outcome {
+  return { text: context.json ? JSON.stringify(reply) : text(), exitCode };
+}
+
+function consistencyOf(parsed: Parsed): { consistency?: "stale" } {
+  return parsed.flag("stale") ? { consistency: "stale" } : {};
+}
+
+function conditionsOf(parsed: Parsed): { ifVersion?: number; ifValue?: string } {
+  const version = parsed.text("if-version");
+  const value = parsed.text("if-value");
+  return {
+    ...(version === undefined
+      ? {}
+      : { ifVersion: integerOf("--if-version", version, { min: 0, max: 1e15 }) }),
+    ...(value === undefined ? {} : { ifValue: value }),
+  };
+}

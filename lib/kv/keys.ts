@@ -1,0 +1,163 @@
+/**
+ * The keys in their order, which is that of their UTF-8 bytes (equally, of their Unicode code points): the order of
+ * `LC_ALL=C sort` and of most languages, but not of JavaScript's `<`, which compares UTF-16 units and so puts
+ * U+10000 and above, written as surrogate pairs, before U+E000. The tree therefore keeps a key with its units
+ * renumbered such that `<` is right; of a key without such characters that is the key itself.
+ *
+ * @module
+ */
+
+import sortedBTree from "sorted-btree";
+import type { Versioned } from "./command.ts";
+
+// The package is CommonJS: its default import is the module, not the class.
+const BTree = sortedBTree.default;
+type Tree = InstanceType<typeof BTree<string, Versioned>>;
+
+/** Which keys: those that meet every condition given. */
+export interface Range {
+  /** Begins with this. */
+  prefix?: string;
+  /** Is this or comes after it. */
+  start?: string;
+  /** Comes before this. */
+  end?: string;
+}
+
+/** Which keys, how many, and what of them. */
+export interface ListOptions extends Range {
+  /** At most so many entries, from 1. */
+  limit: number;
+  /** Greatest key first. */
+  reverse?: boolean;
+  /** Leave the values out. */
+  keysOnly?: boolean;
+}
+
+/** One key as `list` gives it. */
+export interface ListedEntry {
+  key: string;
+  /** Absent when only keys were asked for. */
+  value?: string;
+  version: number;
+}
+
+/** A part of the keys, in order. */
+export interface Page {
+  entries: ListedEntry[];
+  /** Null when nothing is left out; else give it as `start`, or as `end` of a reverse list, to get the next page. */
+  next: string | null;
+}
+
+/**
+ * A page ends before its keys and values exceed so many UTF-16 units, one entry aside, so that a list of large values
+ * fills neither the memory nor the connection: as JSON in UTF-8 they are at most six times as many bytes.
+ */
+export const pageUnitsMax = 2 << 20;
+
+/** An ordered map from key to value and version. */
+export class Keys {
+  #tree: Tree;
+
+  constructor(tree: Tree = new BTree<string, Versioned>(undefined, compareUnits)) {
+    this.#tree = tree;
+  }
+
+  /** How many keys there are. */
+  get size(): number {
+    return this.#tree.size;
+  }
+
+  get(key: string): Versioned | undefined {
+    return this.#tree.get(toSortable(key));
+  }
+
+  set(key: string, versioned: Versioned): void {
+    this.#tree.set(toSortable(key), versioned);
+  }
+
+  delete(key: string): void {
+    this.#tree.delete(toSortable(key));
+  }
+
+  /** A page of the keys in a range. */
+  list(options: ListOptions): Page {
+    const { limit, reverse = false, keysOnly = false } = options;
+    const { low, high } = boundsOf(options);
+    const page: Page = { entries: [], next: null };
+    let units = 0;
+    const pair: [string, Versioned] = ["", { value: "", version: 0 }]; // the iterator fills it again and again
+    const pairs = reverse ? this.#tree.entriesReversed(high, pair, true) : this.#tree.entries(low, pair);
+    for (const [sortable, { value, version }] of pairs) {
+      if (reverse ? sortable < low : sortable >= high) break;
+      const key = fromSortable(sortable);
+      units += key.length + (keysOnly ? 0 : value.length);
+      const isFull = page.entries.length === limit || (units > pageUnitsMax && page.entries.length > 0);
+      if (isFull) {
+        page.next = reverse ? page.entries.at(-1)!.key : key;
+        break;
+      }
+      page.entries.push(keysOnly ? { key, version } : { key, value, version });
+    }
+    return page;
+  }
+
+  /** How many keys a range has. */
+  count(range: Range): number {
+    const { low, high } = boundsOf(range);
+    return low < high ? this.#tree.forRange(low, high, false) : 0;
+  }
+
+  /** All keys in order. Must not be changed meanwhile; a clone may be read at leisure. */
+  *all(): Generator<ListedEntry> {
+    for (const [sortable, { value, version }] of this.#tree.entries()) {
+      yield { key: fromSortable(sortable), value, version };
+    }
+  }
+
+  /** A copy that does not see later changes. Takes no time: the two share every node until one of them changes it. */
+  clone(): Keys {
+    return new Keys(this.#tree.clone());
+  }
+}
+
+/** No renumbered key begins with this unit, which stands for a low surrogate, nor goes on with it after a prefix. */
+const aboveAll = "\uffff";
+
+/** From `low` (inclusive) to `high` (exclusive), renumbered. */
+function boundsOf(range: Range): { low: string; high: string } {
+  let low = toSortable(range.start ?? "");
+  let high = range.end === undefined ? aboveAll : toSortable(range.end);
+  if (range.prefix !== undefined) {
+    const prefix = toSortable(range.prefix);
+    if (prefix > low) low = prefix;
+    if (prefix + aboveAll < high) high = prefix + aboveAll;
+  }
+  return { low, high };
+}
+
+function compareUnits(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+// UTF-16 units from D800 up, and where they go so that the surrogates of a pair come last:
+//
+//   unit        D800 .. DFFF   E000 .. FFFF
+//   renumbered  F800 .. FFFF   D800 .. F7FF
+const isRenumbered = /[\ud800-\uffff]/;
+
+function toSortable(key: string): string {
+  if (!isRenumbered.test(key)) return key;
+  return mapUnits(key, (unit) => unit < 0xd800 ? unit : unit < 0xe000 ? unit + 0x2000 : unit - 0x800);
+}
+
+function fromSortable(sortable: string): string {
+  if (!isRenumbered.test(sortable)) return sortable;
+  return mapUnits(sortable, (unit) => unit < 0xd800 ? unit : unit < 0xf800 ? unit + 0x800 : unit - 0x2000);
+}
+
+function mapUnits(text: string, f: (unit: number) => number): string {
+  let mapped = "";
+  for (let i = 0; i < text.length; i++) mapped += String.fromCharCode(f(text.charCodeAt(i)));
+  return mapped;
+}

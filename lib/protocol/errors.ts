@@ -1,0 +1,173 @@
+/**
+ * Every error that a client can get: one table of what the codes mean, and the reply lines that carry them. A message
+ * names the thing, what was expected, and the way out, because at the other end there may be a person with netcat.
+ *
+ * @module
+ */
+
+import type { ConditionFailed, SeqTooOld, SessionExpired } from "../kv/command.ts";
+
+/** What a client may give a request to recognise the reply by; undefined when it gave none. */
+export type RequestId = string | number | undefined;
+
+/** What a code says. */
+export interface ErrorMeaning {
+  /** True: the request line that this answers had no effect and never will have one. */
+  definite: boolean;
+  /** What happened and what to do, in one sentence each. */
+  meaning: string;
+}
+
+/** The codes of all errors. Clients may rely on them; the messages are for people and may change. */
+export type ErrorCode =
+  | "badRequest"
+  | "tooLarge"
+  | "unknownOperation"
+  | "notLeader"
+  | "noLeader"
+  | "busy"
+  | "outcomeUnknown"
+  | "conditionFailed"
+  | "sessionExpired"
+  | "seqTooOld";
+
+/** The meaning of each code. */
+export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
+  badRequest: {
+    definite: true,
+    meaning: "The line is not a request: not JSON, or a field is missing, unknown or wrong. " +
+      "The message says where, and shows one that works.",
+  },
+  tooLarge: {
+    definite: true,
+    meaning: "The line, key, value or id is over the limit that the error names. " +
+      "After a line over its limit the connection is closed.",
+  },
+  unknownOperation: {
+    definite: true,
+    meaning: "There is no such operation. The message names the nearest one, or all.",
+  },
+  notLeader: {
+    definite: true,
+    meaning:
+      "Only the leader takes this request. Send it to `leader.address`, or when `leader` is null, ask again soon.",
+  },
+  noLeader: {
+    definite: true,
+    meaning:
+      "A leader is being elected, or too few nodes are up to elect one. Ask again soon, or ask another node.",
+  },
+  busy: {
+    definite: true,
+    meaning: "The node has as much unfinished work as it takes. Send the request again after `retryAfterMs`.",
+  },
+  outcomeUnknown: {
+    definite: false,
+    meaning:
+      "The write may have happened or may still happen. Send it again with the same `session` and `seq`, " +
+      "which makes it happen once; without a session, look before writing again.",
+  },
+  conditionFailed: {
+    definite: true,
+    meaning:
+      "`ifVersion` or `ifValue` does not hold. `version` is the key's present version, 0 when it does not exist.",
+  },
+  sessionExpired: {
+    definite: true,
+    meaning: "There is no such session, or it had to make room for others. Open another one. " +
+      "This line did nothing; the same write, sent before, may have.",
+  },
+  seqTooOld: {
+    definite: true,
+    meaning: "The session does not keep its answer to this `seq` any more. " +
+      "This line did nothing; the same write, sent before, may have.",
+  },
+};
+
+/** An error before it becomes a line: `details` are further fields, such as `leader`. */
+export interface RequestError {
+  code: ErrorCode;
+  message: string;
+  details?: Readonly<Record<string, unknown>>;
+}
+
+/** The reply line of an error. */
+export function errorReply(id: RequestId, error: RequestError): string {
+  const { code, message, details } = error;
+  const { definite } = errorMeanings[code];
+  const idField = id === undefined ? "" : `"id":${JSON.stringify(id)},`;
+  return `{"ok":false,${idField}"error":${JSON.stringify({ code, message, definite, ...details })}}\n`;
+}
+
+/** The node is not the leader; it knows who is, or not (null). */
+export function notLeader(leader: { id: number; address: string } | null): RequestError {
+  const message = leader === null
+    ? "this node is not the leader and knows none: ask again soon, or ask another node"
+    : `this node is not the leader: send the request to node ${leader.id} at ${leader.address}`;
+  return { code: "notLeader", message, details: { leader } };
+}
+
+/** Nobody leads. */
+export function noLeader(): RequestError {
+  return {
+    code: "noLeader",
+    message: "the cluster has no leader at present, so nothing was done: ask again soon; " +
+      "if this lasts, see with status on each node whether a majority is up",
+  };
+}
+
+/** The node holds as much as it may. `what` says of what. */
+export function busy(what: string, retryAfterMs: number): RequestError {
+  return {
+    code: "busy",
+    message: `${what}: send the request again in ${retryAfterMs} ms`,
+    details: { retryAfterMs },
+  };
+}
+
+/** A write was proposed and its end was not seen. */
+export function outcomeUnknown(hasSession: boolean): RequestError {
+  const advice = hasSession
+    ? "send it again with the same session and seq, here or to another node: it happens once"
+    : "look with get before sending it again; a write with session and seq can be sent again safely";
+  return { code: "outcomeUnknown", message: `the write may have happened or may still happen: ${advice}` };
+}
+
+/** A line outgrew its limit. The connection is closed after this reply. */
+export function lineTooLong(lineBytesMax: number): RequestError {
+  return {
+    code: "tooLarge",
+    message: `a request line has at most ${lineBytesMax} bytes; the connection is closed`,
+    details: { limit: lineBytesMax },
+  };
+}
+
+/** What the state machine refused. */
+export function refusedByStore(result: ConditionFailed | SessionExpired | SeqTooOld): RequestError {
+  switch (result.code) {
+    case "conditionFailed": {
+      const { version } = result;
+      const present = version === 0 ? "the key does not exist" : `the key's present version is ${version}`;
+      return {
+        code: "conditionFailed",
+        message: `the condition does not hold, so nothing was changed: ${present}`,
+        details: { version },
+      };
+    }
+    case "sessionExpired":
+      return {
+        code: "sessionExpired",
+        message:
+          `session ${result.session} does not exist or has expired: open another one with {"op":"session"}; ` +
+          "if this write was sent before, look whether it happened then",
+      };
+    case "seqTooOld":
+      return {
+        code: "seqTooOld",
+        message:
+          `session ${result.session} keeps no answer to seq ${result.seq}, only from ${result.oldest}: ` +
+          "give a new write the next higher number; if this one was sent before, look whether it happened then",
+        details: { oldest: result.oldest },
+      };
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * The operations of the client port as people see them: what each does, its fields, and an example that works. `help`
+ * answers this table, errors quote it, and it decides which fields a request may have.
+ *
+ * @module
+ */
+
+/** One operation. */
+export interface Operation {
+  /** What it does, in a sentence. */
+  readonly does: string;
+  /** Its fields, `op` and `id` aside, and what they mean. */
+  readonly fields: Readonly<Record<string, string>>;
+  /** A request that works as it stands. */
+  readonly example: Readonly<Record<string, unknown>>;
+}
+
+const key = "text of 1 to 4096 bytes in UTF-8";
+const conditions = {
+  ifVersion: "only if the key's version is this one; 0: only if the key does not exist",
+  ifValue: "only if the key's value is this one",
+  previous: "true: answer what was there before",
+  session: "with seq: however often this write is sent, it happens once; see the operation session",
+  seq: "1, 2, 3, ...: the number of this write in its session",
+};
+const consistency = `"linearizable" (default): no write that was answered before is missing; ` +
+  `"stale": this node's present state, at once`;
+
+/** All operations by name. */
+export const operations = {
+  put: {
+    does: "Gives a key a value.",
+    fields: { key, value: "text of at most 1 MiB in UTF-8", ...conditions },
+    example: { op: "put", key: "color", value: "green" },
+  },
+  get: {
+    does: "Answers the value of a key, and its version: the index of the write that made it.",
+    fields: { key, consistency },
+    example: { op: "get", key: "color" },
+  },
+  delete: {
+    does: "Takes a key away.",
+    fields: { key, ...conditions },
+    example: { op: "delete", key: "color" },
+  },
+  list: {
+    does: "Answers keys in the order of their UTF-8 bytes, and `next` when there are more.",
+    fields: {
+      prefix: "only keys that begin with this",
+      start: "only this key and those after it; `next` goes here to get the next page",
+      end: "only keys before this one; `next` of a reverse list goes here",
+      limit: "at most so many keys, 1 to 10000, default 1000",
+      reverse: "true: greatest key first",
+      keysOnly: "true: leave the values out",
+      count: "true: answer only how many keys there are",
+      consistency,
+    },
+    example: { op: "list", prefix: "user/", limit: 100 },
+  },
+  session: {
+    does: "Opens a session, in which numbered writes happen once however often they are sent.",
+    fields: {},
+    example: { op: "session" },
+  },
+  status: { does: "Answers how this node is doing.", fields: {}, example: { op: "status" } },
+  members: { does: "Answers the nodes of the cluster.", fields: {}, example: { op: "members" } },
+  ping: { does: "Answers at once.", fields: {}, example: { op: "ping" } },
+  help: { does: "Answers this list.", fields: {}, example: { op: "help" } },
+} satisfies Record<string, Operation>;
+
+/** The name of an operation. */
+export type OperationName = keyof typeof operations;
+
+/** Whether there is an operation of that name. */
+export function isOperation(name: unknown): name is OperationName {
+  return typeof name === "string" && Object.hasOwn(operations, name);
+}

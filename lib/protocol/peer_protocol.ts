@@ -1,0 +1,211 @@
+/**
+ * The raft port: what nodes say to each other, as lines of JSON that a person can read along with netcat. A hello
+ * comes first and again whenever something in it changes. AppendEntries is one header line that tells the number of
+ * entries, then the entries' own lines, verbatim as they stand in the log. Every other message is one line.
+ *
+ * @module
+ */
+
+import { crc32, crcToHex } from "../crc32.ts";
+import { decodeEntry } from "../raft/entry.ts";
+import type { AppendEntries, Message } from "../raft/messages.ts";
+import type { Entry, Member, NodeId } from "../raft/types.ts";
+import { trimLine } from "./lines.ts";
+
+/** Versions of this protocol that this program speaks. */
+export const protocolVersions = { min: 1, max: 1 };
+
+/** Entries in one AppendEntries; the sender stays far below. */
+const entriesMax = 1 << 20;
+
+/** Who speaks, and for which cluster. */
+export interface Hello {
+  type: "hello";
+  versions: { min: number; max: number };
+  nodeId: NodeId;
+  /** Random name of the sender's data folder, 16 hex digits. */
+  incarnation: string;
+  /** How often the sender has been started on its folder. One that went back tells a restored copy. */
+  starts: number;
+  /** Random name of the sender's process. Two at a time for one count of starts tell a copied folder. */
+  nonce: string;
+  /** Where its clients connect. */
+  clientAddress: string;
+  /** The nodes that it was told of. All must have been told the same until the cluster is founded. */
+  cluster: { id: NodeId; address: string }[];
+  /** Name of the cluster that it has bound itself to, or null. */
+  clusterId: string | null;
+  /** The members of that cluster with their incarnations, or null. */
+  members: Member[] | null;
+  /** The cluster is founded: that configuration is in its log. */
+  founded: boolean;
+}
+
+/** A line that is about the connection and not for the protocol. */
+export type LinkLine = Hello | { type: "refused"; reason: string } | { type: "ping" } | { type: "pong" };
+
+/** What the reader makes of the bytes. */
+export type PeerInput = LinkLine | Message;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** The digest of the members of a cluster, which is its name: all founders compute the same one. */
+export function clusterIdOf(members: readonly Member[]): string {
+  const sorted = [...members].sort((a, b) => a.id - b.id);
+  const text = JSON.stringify(sorted.map(({ id, address, incarnation }) => [id, address, incarnation]));
+  return crcToHex(crc32(encoder.encode(text))) + crcToHex(crc32(encoder.encode(`kvapp ${text}`)));
+}
+
+/** The bytes of a line about the connection. */
+export function encodeLinkLine(line: LinkLine): Uint8Array {
+  return encoder.encode(JSON.stringify(line) + "\n");
+}
+
+/** The bytes of a message: its line and, for AppendEntries, the lines of the entries as they are. */
+export function encodeMessage(message: Message): Uint8Array {
+  if (message.type !== "appendEntries") return encoder.encode(JSON.stringify(message) + "\n");
+  const { entries } = message;
+  const header = encoder.encode(
+    JSON.stringify({ ...message, prevLogCrc: crcToHex(message.prevLogCrc), entries: entries.length }) + "\n",
+  );
+  if (entries.length === 0) return header;
+  let length = header.length;
+  for (const { line } of entries) length += line.length;
+  const bytes = new Uint8Array(length);
+  bytes.set(header);
+  let at = header.length;
+  for (const { line } of entries) {
+    bytes.set(line, at);
+    at += line.length;
+  }
+  return bytes;
+}
+
+/** Puts lines together to messages. One for each connection: an AppendEntries spans several lines. */
+export class PeerReader {
+  /** AppendEntries whose entries are still coming. */
+  #open: AppendEntries | null = null;
+  #missing = 0;
+
+  /** Takes a line with its newline. A message, null when one is not complete yet, or a text that says what is wrong. */
+  take(line: Uint8Array): PeerInput | string | null {
+    if (this.#open !== null) return this.#takeEntry(this.#open, line);
+    const fields = parse(line);
+    if (typeof fields === "string") return fields;
+    const problem = checkFields(fields);
+    if (problem !== null) return problem;
+    if (fields.type !== "appendEntries") return fields as unknown as PeerInput;
+    const count = fields.entries as number;
+    const message = {
+      ...fields,
+      prevLogCrc: parseInt(fields.prevLogCrc as string, 16),
+      entries: [] as Entry[],
+    };
+    if (count === 0) return message as unknown as AppendEntries;
+    this.#open = message as unknown as AppendEntries;
+    this.#missing = count;
+    return null;
+  }
+
+  #takeEntry(message: AppendEntries, line: Uint8Array): AppendEntries | string | null {
+    const entry = decodeEntry(line.slice()); // the entry keeps its bytes
+    if (typeof entry === "string") return `a bad entry line: ${entry}`;
+    message.entries.push(entry);
+    if (--this.#missing > 0) return null;
+    this.#open = null;
+    return message;
+  }
+}
+
+type Fields = Record<string, unknown>;
+type Check = (value: unknown) => boolean;
+
+const isIndex: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+const isId: Check = (value) => isIndex(value) && (value as number) > 0;
+const isFlag: Check = (value) => typeof value === "boolean";
+const isText: Check = (value) => typeof value === "string" && value.length <= 1024;
+const isObject = (value: unknown): value is Fields => typeof value === "object" && value !== null;
+const isVersions: Check = (value) => isObject(value) && isId(value.min) && isId(value.max);
+const isNodes: Check = (value) =>
+  Array.isArray(value) && value.length <= 100 &&
+  value.every((node) => isObject(node) && isId(node.id) && isText(node.address));
+const isMembers: Check = (value) =>
+  isNodes(value) && (value as Fields[]).every((member) => isText(member.incarnation));
+const orNull = (check: Check): Check => (value) => value === null || check(value);
+
+const envelope = { from: isId, to: isId, term: isIndex };
+
+/** The fields of each type of line and what they must be. Further fields are let pass, for later versions. */
+const shapes: Record<string, Record<string, Check>> = {
+  hello: {
+    versions: isVersions,
+    nodeId: isId,
+    incarnation: isText,
+    starts: isId,
+    nonce: isText,
+    clientAddress: isText,
+    cluster: isNodes,
+    clusterId: orNull(isText),
+    members: orNull(isMembers),
+    founded: isFlag,
+  },
+  refused: { reason: isText },
+  ping: {},
+  pong: {},
+  requestVote: {
+    ...envelope,
+    lastLogIndex: isIndex,
+    lastLogTerm: isIndex,
+    preVote: isFlag,
+    leadershipTransfer: isFlag,
+  },
+  requestVoteResponse: { ...envelope, voteGranted: isFlag, preVote: isFlag },
+  appendEntries: {
+    ...envelope,
+    prevLogIndex: isIndex,
+    prevLogTerm: isIndex,
+    prevLogCrc: (value) => typeof value === "string" && /^[0-9a-f]{8}$/.test(value),
+    leaderCommit: isIndex,
+    readRound: isIndex,
+    entries: (value) => isIndex(value) && (value as number) <= entriesMax,
+  },
+  appendEntriesResponse: {
+    ...envelope,
+    success: isFlag,
+    prevLogIndex: isIndex,
+    matchIndex: isIndex,
+    conflictIndex: isIndex,
+    conflictTerm: isIndex,
+  },
+  contactResponse: { ...envelope, readRound: isIndex },
+  readIndexRequest: { ...envelope, id: isIndex },
+  readIndexResponse: { ...envelope, id: isIndex, readIndex: orNull(isIndex) },
+  timeoutNow: envelope,
+};
+
+function parse(line: Uint8Array): Fields | string {
+  try {
+    const value: unknown = JSON.parse(decoder.decode(trimLine(line)));
+    return isObject(value) ? value : "the line is not a JSON object";
+  } catch (error) {
+    return `the line is not JSON: ${error instanceof Error ? error.message.slice(0, 100) : error}`;
+  }
+}
+
+function checkFields(fields: Fields): string | null {
+  const shape = typeof fields.type === "string" && Object.hasOwn(shapes, fields.type)
+    ? shapes[fields.type]!
+    : null;
+  if (shape === null) {
+    return `the type ${JSON.stringify(fields.type)?.slice(0, 100)} is not one of ${
+      Object.keys(shapes).join(", ")
+    }`;
+  }
+  for (const name in shape) {
+    if (!shape[name]!(fields[name])) {
+      return `${fields.type}: the field ${name} is missing or not what it should be`;
+    }
+  }
+  return null;
+}

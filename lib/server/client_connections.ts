@@ -1,0 +1,239 @@
+/**
+ * The client port: connections, each a stream of request lines and, in the same order, reply lines. What one client
+ * can make the node hold is bounded: a client that does not read its replies is not read any more either.
+ *
+ * @module
+ */
+
+import type { Clock, Connection } from "../io/io.ts";
+import { httpAnswer, isHttp, parseRequest, type Request } from "../protocol/client_protocol.ts";
+import { busy, errorReply, lineTooLong } from "../protocol/errors.ts";
+import { LineSplitter } from "../protocol/lines.ts";
+import type { Limits } from "./options.ts";
+
+/** Gives the reply line of a request, once. */
+export type Reply = (line: string) => void;
+
+const encoder = new TextEncoder();
+
+/** All client connections. */
+export class ClientConnections {
+  readonly #clock: Clock;
+  readonly #limits: Limits;
+  readonly #delayMs: number;
+  readonly #onRequest: (request: Request, reply: Reply) => void;
+  readonly #onWork: () => void;
+  readonly #clients = new Set<Client>();
+  /** Clients whose next reply is there; sent together at the end of a round of work. */
+  #answered = new Set<Client>();
+  /** Requests are taken. Before, connections wait with theirs. */
+  #isOpen = false;
+
+  constructor(
+    { clock, limits, delayMs }: { clock: Clock; limits: Limits; delayMs: number },
+    owner: { onRequest(request: Request, reply: Reply): void; onWork(): void },
+  ) {
+    this.#clock = clock;
+    this.#limits = limits;
+    this.#delayMs = delayMs;
+    this.#onRequest = owner.onRequest;
+    this.#onWork = owner.onWork;
+  }
+
+  /** How many clients are connected. */
+  get size(): number {
+    return this.#clients.size;
+  }
+
+  /** Takes requests from now on, those that wait first. */
+  open(): void {
+    this.#isOpen = true;
+    for (const client of this.#clients) client.resume();
+  }
+
+  /** A client has connected. */
+  accept(connection: Connection): void {
+    if (this.#clients.size >= this.#limits.clientConnectionsMax) {
+      const error = busy(`this node has ${this.#clients.size} client connections, as many as it takes`, 1000);
+      connection.send(encoder.encode(errorReply(undefined, error)));
+      connection.close();
+      return;
+    }
+    const client: Client = new Client(connection, this.#limits, {
+      isOpen: () => this.#isOpen,
+      onRequest: this.#onRequest,
+      onAnswered: () => {
+        this.#answered.add(client);
+        this.#onWork();
+      },
+      onGone: () => this.#clients.delete(client),
+      send: (bytes) => this.#delayed(() => connection.send(bytes)),
+      close: () => this.#delayed(() => connection.close()),
+    });
+    this.#clients.add(client);
+  }
+
+  /** Sends all replies that are there, one piece for each client. */
+  flush(): void {
+    if (this.#answered.size === 0) return;
+    const answered = this.#answered;
+    this.#answered = new Set();
+    for (const client of answered) client.flush();
+  }
+
+  /** Sends what is there and ends all connections. */
+  close(): void {
+    this.flush();
+    for (const client of this.#clients) client.close();
+  }
+
+  /** Ends all connections now. */
+  destroy(): void {
+    for (const client of this.#clients) client.destroy();
+  }
+
+  /** Equal delays keep their order. */
+  #delayed(act: () => void): void {
+    if (this.#delayMs === 0) act();
+    else this.#clock.after(this.#delayMs, act);
+  }
+}
+
+interface ClientOwner {
+  isOpen(): boolean;
+  onRequest(request: Request, reply: Reply): void;
+  onAnswered(): void;
+  onGone(): void;
+  send(bytes: Uint8Array): void;
+  close(): void;
+}
+
+/** The place of one reply in its connection's order. */
+interface Slot {
+  line: string | null;
+}
+
+/** One client. */
+class Client {
+  readonly #connection: Connection;
+  readonly #limits: Limits;
+  readonly #owner: ClientOwner;
+  readonly #splitter: LineSplitter;
+  /** Replies in the order of their requests; the first ones may be missing still. */
+  #slots: Slot[] = [];
+  #isFirstLine = true;
+  /** The client has sent its last byte. */
+  #inputEnded = false;
+  /** Nothing more is read; the connection closes when the last reply is sent. */
+  #isEnding = false;
+  #isPaused = false;
+  #isGone = false;
+  readonly #onLine = (line: Uint8Array): boolean => this.#takeLine(line);
+
+  constructor(connection: Connection, limits: Limits, owner: ClientOwner) {
+    this.#connection = connection;
+    this.#limits = limits;
+    this.#owner = owner;
+    this.#splitter = new LineSplitter(limits.requestLineBytesMax);
+    connection.onData = (bytes) => this.#onData(bytes);
+    connection.onEnd = () => this.#onEnd();
+    connection.onDrain = () => this.resume();
+    connection.onClose = () => {
+      this.#isGone = true;
+      owner.onGone();
+    };
+  }
+
+  /** Reads on, if the client's share is not used up. */
+  resume(): void {
+    if (this.#isGone || this.#isFull) return;
+    this.#settle(this.#splitter.resume(this.#onLine));
+    if (this.#isPaused && !this.#isFull) {
+      this.#isPaused = false;
+      this.#connection.resume();
+    }
+    if (this.#inputEnded && !this.#isFull) this.#finishInput();
+  }
+
+  /** Sends the replies that are next in order. */
+  flush(): void {
+    let count = 0, text = "";
+    for (const { line } of this.#slots) {
+      if (line === null) break;
+      text += line;
+      count++;
+    }
+    if (count === 0 || this.#isGone) return;
+    this.#slots.splice(0, count);
+    this.#owner.send(encoder.encode(text));
+    if (this.#isEnding && this.#slots.length === 0) this.close();
+    else this.resume();
+  }
+
+  /** Sends what is queued, then closes. */
+  close(): void {
+    this.#isEnding = true;
+    this.#owner.close();
+  }
+
+  destroy(): void {
+    this.#connection.destroy();
+  }
+
+  get #isFull(): boolean {
+    return !this.#owner.isOpen() || this.#slots.length >= this.#limits.requestsInFlightMax ||
+      this.#connection.bufferedBytes > this.#limits.replyBytesMax;
+  }
+
+  #onData(bytes: Uint8Array): void {
+    if (this.#isEnding) return;
+    this.#settle(this.#splitter.push(bytes, this.#onLine));
+    if (this.#isFull && !this.#isPaused) {
+      this.#isPaused = true;
+      this.#connection.pause();
+    }
+  }
+
+  /** The client sends no more. It still gets its replies. */
+  #onEnd(): void {
+    this.#inputEnded = true;
+    if (!this.#isFull) this.#finishInput();
+  }
+
+  /** A last line without a newline counts, as `printf '{"op":"ping"}' | nc` leaves it. */
+  #finishInput(): void {
+    const { rest } = this.#splitter;
+    if (rest.length > 0 && !this.#isEnding) this.#takeLine(rest.slice());
+    this.#isEnding = true;
+    if (this.#slots.length === 0) this.close();
+  }
+
+  #takeLine(line: Uint8Array): boolean {
+    if (this.#isEnding) return true;
+    if (this.#isFull) return false;
+    const isFirst = this.#isFirstLine;
+    this.#isFirstLine = false;
+    const slot: Slot = { line: null };
+    this.#slots.push(slot);
+    if (isFirst && isHttp(line)) {
+      this.#isEnding = true;
+      this.#answer(slot, httpAnswer());
+      return true;
+    }
+    this.#owner.onRequest(parseRequest(line, this.#limits), (text) => this.#answer(slot, text));
+    return true;
+  }
+
+  #settle(state: "more" | "stopped" | "tooLong"): void {
+    if (state !== "tooLong" || this.#isEnding) return;
+    this.#isEnding = true;
+    const slot: Slot = { line: null };
+    this.#slots.push(slot);
+    this.#answer(slot, errorReply(undefined, lineTooLong(this.#limits.requestLineBytesMax)));
+  }
+
+  #answer(slot: Slot, text: string): void {
+    slot.line = text;
+    if (!this.#isGone) this.#owner.onAnswered();
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * One connection on the raft port, either end: lines in and out, and signs of life. The node that dialled sends its
+ * messages on it; the one that accepted answers only hellos and pings.
+ *
+ * @module
+ */
+
+import type { Clock, Connection, Timer } from "../io/io.ts";
+import { LineSplitter } from "../protocol/lines.ts";
+import {
+  encodeLinkLine,
+  type Hello,
+  type LinkLine,
+  type PeerInput,
+  PeerReader,
+} from "../protocol/peer_protocol.ts";
+
+/** What the owner of a link wants to know. Texts that it returns refuse the other end. */
+export interface LinkOwner {
+  /** Judges a hello, and keeps it in the link when it is accepted. */
+  onHello(link: PeerLink, hello: Hello): string | null;
+  onInput(link: PeerLink, input: Exclude<PeerInput, LinkLine>): string | null;
+  /** The other end said why it closes. */
+  onRefused(link: PeerLink, reason: string): void;
+  onGone(link: PeerLink, error: Error | null): void;
+}
+
+/** Times and bounds of a link. */
+export interface LinkOptions {
+  lineBytesMax: number;
+  /** Bytes queued; beyond, the other end is too slow and the link is given up. */
+  queueBytesMax: number;
+  /** Between pings of the end that dialled. Twice that without a sign of life, and the link is given up. */
+  pingMs: number;
+  /** Added before each message. */
+  delayMs: number;
+}
+
+/** A connection to or from another node. */
+export class PeerLink {
+  readonly connection: Connection;
+  /** The latest hello of the other end that its owner accepted; null: it may not speak yet. */
+  hello: Hello | null = null;
+  /** Set by the end that dialled, once the connection is open. */
+  sendsPings = false;
+  readonly #owner: LinkOwner;
+  readonly #clock: Clock;
+  readonly #options: LinkOptions;
+  readonly #splitter: LineSplitter;
+  readonly #reader = new PeerReader();
+  readonly #timer: Timer;
+  #heardAt: number;
+  #isClosed = false;
+
+  constructor(connection: Connection, owner: LinkOwner, clock: Clock, options: LinkOptions) {
+    this.connection = connection;
+    this.#owner = owner;
+    this.#clock = clock;
+    this.#options = options;
+    this.#splitter = new LineSplitter(options.lineBytesMax);
+    this.#heardAt = clock.now();
+    connection.onData = (bytes) => this.#onData(bytes);
+    connection.onEnd = () => connection.close();
+    connection.onClose = (error) => this.#onClose(error);
+    // An end that never says who it is must not be held for ever, so both ends look at the time.
+    this.#timer = clock.every(options.pingMs, () => this.#lookAtTime());
+  }
+
+  /** The dialler's end pings; then both hear something at least this often. */
+  #lookAtTime(): void {
+    if (this.#clock.now() - this.#heardAt > 2 * this.#options.pingMs + 2 * this.#options.delayMs) {
+      this.connection.destroy();
+      return;
+    }
+    if (this.sendsPings) this.sendLine({ type: "ping" });
+  }
+
+  /** Sends a line about the link at once. */
+  sendLine(line: LinkLine): void {
+    if (!this.#isClosed) this.connection.send(encodeLinkLine(line));
+  }
+
+  /** Sends a message, after the delay that the timing mode asks for. */
+  send(bytes: Uint8Array): void {
+    if (this.#options.delayMs === 0) this.#sendNow(bytes);
+    else this.#clock.after(this.#options.delayMs, () => this.#sendNow(bytes));
+  }
+
+  /** Says why and closes. */
+  refuse(reason: string): void {
+    this.sendLine({ type: "refused", reason });
+    this.#isClosed = true;
+    this.connection.close();
+  }
+
+  #sendNow(bytes: Uint8Array): void {
+    if (this.#isClosed) return;
+    this.connection.send(bytes);
+    if (this.connection.bufferedBytes > this.#options.queueBytesMax) this.connection.destroy();
+  }
+
+  #onData(bytes: Uint8Array): void {
+    if (this.#isClosed) return;
+    this.#heardAt = this.#clock.now();
+    const state = this.#splitter.push(bytes, (line) => this.#onLine(line));
+    if (state === "tooLong") this.refuse(`a line has more than ${this.#options.lineBytesMax} bytes`);
+  }
+
+  #onLine(line: Uint8Array): boolean {
+    const input = this.#reader.take(line);
+    if (input === null) return true;
+    const refusal = typeof input === "string" ? input : this.#take(input);
+    if (refusal !== null) this.refuse(refusal);
+    return !this.#isClosed;
+  }
+
+  #take(input: PeerInput): string | null {
+    switch (input.type) {
+      case "hello":
+        return this.#owner.onHello(this, input);
+      case "ping":
+        this.sendLine({ type: "pong" });
+        return null;
+      case "pong":
+        return null;
+      case "refused":
+        this.#isClosed = true;
+        this.#owner.onRefused(this, input.reason);
+        this.connection.destroy();
+        return null;
+      default:
+        if (this.hello === null) return "a hello comes first";
+        if (input.from !== this.hello.nodeId) return `node ${this.hello.nodeId} speaks as node ${input.from}`;
+        return this.#owner.onInput(this, input);
+    }
+  }
+
+  #onClose(error: Error | null): void {
+    this.#isClosed = true;
+    this.#timer.cancel();
+    this.#owner.onGone(this, error);
+  }
+}

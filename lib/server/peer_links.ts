@@ -1,0 +1,246 @@
+/**
+ * The connections to the other nodes. Each node dials every other one and speaks on the connection that it dialled;
+ * it listens on those that it accepted. So neither needs to agree who dials, and a restarted peer is told apart from
+ * its predecessor: a new connection takes the place of the old one.
+ *
+ * @module
+ */
+
+import type { Connection, Io } from "../io/io.ts";
+import { encodeMessage, type Hello, protocolVersions } from "../protocol/peer_protocol.ts";
+import type { Message } from "../raft/messages.ts";
+import type { NodeId } from "../raft/types.ts";
+import type { ServerOptions } from "./options.ts";
+import { type LinkOptions, type LinkOwner, PeerLink } from "./peer_link.ts";
+
+/** What the server lends to its links. */
+export interface PeerLinksOwner {
+  /** What this node says of itself at the moment. */
+  hello(): Hello;
+  /** Judges a hello that fits the rules of this file. A text refuses it. */
+  onHello(hello: Hello): string | null;
+  /** A hello was accepted: somebody came, or got further. */
+  onHelloAccepted(): void;
+  /** A text refuses the message and ends the connection. */
+  onMessage(message: Message): string | null;
+  /** The connection on which this node speaks to `id` broke. */
+  onUnreachable(id: NodeId): void;
+}
+
+interface Peer {
+  id: NodeId;
+  address: string;
+  /** Dialled by this node. */
+  outgoing: PeerLink | null;
+  /** Dialled by the peer. */
+  incoming: PeerLink | null;
+  /** Latest hello that was accepted, kept when the peer goes. */
+  known: Hello | null;
+  /** Wait before the next attempt to dial; doubles with each failure. */
+  backoffMs: number;
+  /** Last trouble that was written to the journal, so that it is written once. */
+  trouble: string | null;
+}
+
+const backoffMsMin = 10;
+
+/** All connections on the raft port. */
+export class PeerLinks implements LinkOwner {
+  readonly #peers = new Map<NodeId, Peer>();
+  readonly #io: Io;
+  readonly #options: ServerOptions;
+  readonly #owner: PeerLinksOwner;
+  readonly #linkOptions: LinkOptions;
+  readonly #backoffMsMax: number;
+  /** Accepted connections that have not said who they are. */
+  readonly #strangers = new Set<PeerLink>();
+  #isClosed = false;
+
+  constructor(options: ServerOptions, io: Io, owner: PeerLinksOwner) {
+    this.#io = io;
+    this.#options = options;
+    this.#owner = owner;
+    const { timing, limits } = options;
+    this.#linkOptions = {
+      lineBytesMax: limits.peerLineBytesMax,
+      queueBytesMax: limits.peerQueueBytesMax,
+      pingMs: Math.max(1000, 2 * timing.electionTimeoutMaxMs),
+      delayMs: timing.networkDelayMs,
+    };
+    this.#backoffMsMax = Math.max(200, timing.electionTimeoutMaxMs);
+    for (const { id, address } of options.cluster) {
+      if (id === options.nodeId) continue;
+      const peer: Peer = {
+        id,
+        address,
+        outgoing: null,
+        incoming: null,
+        known: null,
+        backoffMs: backoffMsMin,
+        trouble: null,
+      };
+      this.#peers.set(id, peer);
+      this.#dial(peer);
+    }
+  }
+
+  /** Sends a message to the node that it is for, or nowhere while there is no connection: Raft sends again. */
+  send(message: Message): void {
+    const link = this.#peers.get(message.to)?.outgoing;
+    if (link?.hello != null) link.send(encodeMessage(message));
+  }
+
+  /** Tells everybody what has changed in this node's hello. */
+  announce(): void {
+    const hello = this.#owner.hello();
+    for (const { outgoing, incoming } of this.#peers.values()) {
+      outgoing?.sendLine(hello);
+      incoming?.sendLine(hello);
+    }
+  }
+
+  /** Hellos of the peers that are connected now. */
+  liveHellos(): Map<NodeId, Hello> {
+    const hellos = new Map<NodeId, Hello>();
+    for (const { id, outgoing, incoming } of this.#peers.values()) {
+      const hello = outgoing?.hello ?? incoming?.hello;
+      if (hello != null) hellos.set(id, hello);
+    }
+    return hellos;
+  }
+
+  /** Whether this node can speak to `id` now. */
+  isConnected(id: NodeId): boolean {
+    return this.#peers.get(id)?.outgoing?.hello != null;
+  }
+
+  /** Where the clients of `id` connect, as it said last; null: it has never been heard. */
+  clientAddressOf(id: NodeId): string | null {
+    return this.#peers.get(id)?.known?.clientAddress ?? null;
+  }
+
+  /** Another node, or a stranger, has connected. */
+  accept(connection: Connection): void {
+    if (this.#isClosed || this.#strangers.size >= 64) return connection.destroy();
+    this.#strangers.add(new PeerLink(connection, this, this.#io.clock, this.#linkOptions));
+  }
+
+  /** Ends all connections. */
+  close(): void {
+    this.#isClosed = true;
+    for (const link of this.#strangers) link.connection.destroy();
+    for (const { outgoing, incoming } of this.#peers.values()) {
+      outgoing?.connection.destroy();
+      incoming?.connection.destroy();
+    }
+  }
+
+  /** The other end says who it is. */
+  onHello(link: PeerLink, hello: Hello): string | null {
+    const peer = this.#peers.get(hello.nodeId);
+    const problem = this.#judge(peer, link, hello);
+    if (peer === undefined) return problem;
+    if (problem !== null) {
+      this.#report(peer, `node ${peer.id} (${link.connection.remote}) is refused: ${problem}`);
+      // Before it is turned away it learns who is here: a node with a lost folder finds out by that.
+      link.sendLine(this.#owner.hello());
+      return problem;
+    }
+    const isNew = link.hello === null;
+    link.hello = hello;
+    peer.known = hello;
+    if (link === peer.outgoing) {
+      if (isNew) this.#options.log("info", `connected to node ${peer.id} at ${peer.address}`);
+      peer.backoffMs = backoffMsMin;
+      peer.trouble = null;
+    } else if (isNew) {
+      this.#strangers.delete(link);
+      const old = peer.incoming;
+      peer.incoming = link;
+      old?.connection.destroy();
+      link.sendLine(this.#owner.hello());
+    }
+    this.#owner.onHelloAccepted();
+    return null;
+  }
+
+  #judge(peer: Peer | undefined, link: PeerLink, hello: Hello): string | null {
+    const { min, max } = hello.versions;
+    if (min > protocolVersions.max || max < protocolVersions.min) {
+      return `it speaks the protocol versions ${min} to ${max}, this node ${protocolVersions.min} to ` +
+        `${protocolVersions.max}: upgrade one of them`;
+    }
+    if (hello.nodeId === this.#options.nodeId) {
+      return `it calls itself node ${hello.nodeId}, as this node does: give each node an id of its own`;
+    }
+    if (peer === undefined) return `node ${hello.nodeId} is not in this node's --cluster`;
+    const isOthers = [...this.#peers.values()].some((one) =>
+      one !== peer && (one.outgoing === link || one.incoming === link)
+    );
+    if (isOthers) {
+      return `node ${hello.nodeId} answers where another node was expected: look at the addresses in --cluster`;
+    }
+    const { known } = peer;
+    if (known !== null && known.incarnation === hello.incarnation) {
+      if (hello.starts < known.starts) {
+        return `its data folder is an older copy: it was started ${hello.starts} times, and ${known.starts} times before`;
+      }
+      if (hello.starts === known.starts && hello.nonce !== known.nonce) {
+        return "two processes run on copies of one data folder: stop one of them";
+      }
+    }
+    return this.#owner.onHello(hello);
+  }
+
+  onInput(link: PeerLink, message: Message): string | null {
+    // What a dialler hears on its own connection is not a place for messages: each speaks on its own.
+    if (this.#peers.get(message.from)?.incoming !== link) return "messages come on the sender's own connection";
+    return this.#owner.onMessage(message);
+  }
+
+  onRefused(link: PeerLink, reason: string): void {
+    for (const peer of this.#peers.values()) {
+      if (peer.outgoing !== link) continue;
+      this.#report(peer, `node ${peer.id} at ${peer.address} refuses this node: ${reason}`);
+      peer.backoffMs = Math.max(peer.backoffMs, this.#backoffMsMax);
+    }
+  }
+
+  onGone(link: PeerLink, error: Error | null): void {
+    this.#strangers.delete(link);
+    for (const peer of this.#peers.values()) {
+      if (peer.incoming === link) peer.incoming = null;
+      if (peer.outgoing !== link) continue;
+      peer.outgoing = null;
+      if (this.#isClosed) return;
+      const why = error === null ? "closed the connection" : error.message;
+      this.#report(peer, `no connection to node ${peer.id} at ${peer.address}: ${why}`);
+      if (link.hello !== null) this.#owner.onUnreachable(peer.id);
+      this.#dialLater(peer);
+    }
+  }
+
+  /** The first attempts follow quickly: nodes are often started, and restarted, at the same moment. */
+  #dialLater(peer: Peer): void {
+    const { clock, random } = this.#io;
+    clock.after(peer.backoffMs * (0.75 + 0.5 * random()), () => this.#dial(peer));
+    peer.backoffMs = Math.min(2 * peer.backoffMs, this.#backoffMsMax);
+  }
+
+  #dial(peer: Peer): void {
+    if (this.#isClosed) return;
+    const connection = this.#io.network.connect(peer.address);
+    const link = new PeerLink(connection, this, this.#io.clock, this.#linkOptions);
+    peer.outgoing = link;
+    connection.onOpen = () => {
+      link.sendsPings = true;
+      link.sendLine(this.#owner.hello());
+    };
+  }
+
+  #report(peer: Peer, trouble: string): void {
+    if (peer.trouble === trouble) return;
+    peer.trouble = trouble;
+    this.#options.log("warn", trouble);
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * Requests that wait for the cluster: writes until their entry is applied, reads until a read index is. A write is
+ * known by index and term: if another term's entry is applied at its index, the write was replaced and never happened.
+ *
+ * @module
+ */
+
+import type { Result } from "../kv/command.ts";
+import { noLeader, outcomeUnknown, type RequestError } from "../protocol/errors.ts";
+
+/** Told once what became of a write. */
+export type OnWritten = (outcome: Result | RequestError) => void;
+
+/** Told once that a read may look at the store now, or why not. */
+export type OnReadable = (error: RequestError | null) => void;
+
+interface PendingWrite {
+  term: number;
+  deadline: number;
+  hasSession: boolean;
+  onWritten: OnWritten;
+}
+
+interface PendingRead {
+  deadline: number;
+  onReadable: OnReadable;
+}
+
+/** What waits. Deadlines lie in the order of arrival, because every request waits equally long. */
+export class PendingRequests {
+  readonly #timeoutMs: number;
+  /** By index, in the order of arrival. */
+  readonly #writes = new Map<number, PendingWrite>();
+  /** Not yet asked for. */
+  #newReads: PendingRead[] = [];
+  /** Asked for, by the number of the attempt. */
+  readonly #askedReads = new Map<number, PendingRead[]>();
+  /** Confirmed, but this node has not applied that far. */
+  #confirmedReads: { readIndex: number; reads: PendingRead[] }[] = [];
+  #lastAttempt = 0;
+
+  /** A request is given up `timeoutMs` after it came. */
+  constructor(timeoutMs: number) {
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** How many requests wait. */
+  get size(): number {
+    let size = this.#writes.size + this.#newReads.length;
+    for (const reads of this.#askedReads.values()) size += reads.length;
+    for (const { reads } of this.#confirmedReads) size += reads.length;
+    return size;
+  }
+
+  /** A write was proposed and got its place in the log. */
+  addWrite(place: { index: number; term: number }, now: number, hasSession: boolean, onWritten: OnWritten): void {
+    // An older write at the same index lost its place here; whether another node still has it, nobody can say yet.
+    const replaced = this.#writes.get(place.index);
+    this.#writes.delete(place.index);
+    this.#writes.set(place.index, { term: place.term, deadline: now + this.#timeoutMs, hasSession, onWritten });
+    replaced?.onWritten(outcomeUnknown(replaced.hasSession));
+  }
+
+  /** An entry was applied: the write that waits for this place happened, or was replaced by another one. */
+  onApplied(place: { index: number; term: number }, result: Result | null): void {
+    const write = this.#writes.get(place.index);
+    if (write === undefined) return;
+    this.#writes.delete(place.index);
+    write.onWritten(write.term === place.term && result !== null ? result : noLeader());
+  }
+
+  /** A read came. It is asked for with all others that came since the last time. */
+  addRead(now: number, onReadable: OnReadable): void {
+    this.#newReads.push({ deadline: now + this.#timeoutMs, onReadable });
+  }
+
+  /** Hands the new reads to `ask` under one number. When it knows no leader they stay for the next time. */
+  askReads(ask: (attempt: number) => boolean): void {
+    if (this.#newReads.length === 0) return;
+    const attempt = ++this.#lastAttempt;
+    if (!ask(attempt)) return;
+    this.#askedReads.set(attempt, this.#newReads);
+    this.#newReads = [];
+  }
+
+  /** An attempt was confirmed, or cancelled (null): then its reads are new again, for a fresh attempt. */
+  onReadResult(attempt: number, readIndex: number | null): void {
+    const reads = this.#askedReads.get(attempt);
+    if (reads === undefined) return;
+    this.#askedReads.delete(attempt);
+    if (readIndex === null) this.#newReads = [...reads, ...this.#newReads];
+    else this.#confirmedReads.push({ readIndex, reads });
+  }
+
+  /** Lets the confirmed reads go that `appliedIndex` serves. */
+  releaseReads(appliedIndex: number): void {
+    if (this.#confirmedReads.length === 0) return;
+    const ready = this.#confirmedReads.filter(({ readIndex }) => readIndex <= appliedIndex);
+    if (ready.length === 0) return;
+    this.#confirmedReads = this.#confirmedReads.filter(({ readIndex }) => readIndex > appliedIndex);
+    for (const { reads } of ready) for (const read of reads) read.onReadable(null);
+  }
+
+  /** Gives up what has waited too long. */
+  expire(now: number): void {
+    for (const [index, write] of this.#writes) {
+      if (write.deadline > now) break;
+      this.#writes.delete(index);
+      write.onWritten(outcomeUnknown(write.hasSession));
+    }
+    const expired: PendingRead[] = [];
+    const keep = (reads: PendingRead[]) => {
+      if (reads.length === 0 || reads[0]!.deadline > now) return reads;
+      return reads.filter((read) => read.deadline > now || (expired.push(read), false));
+    };
+    this.#newReads = keep(this.#newReads);
+    for (const [attempt, reads] of this.#askedReads) this.#askedReads.set(attempt, keep(reads));
+    this.#confirmedReads = this.#confirmedReads
+      .map(({ readIndex, reads }) => ({ readIndex, reads: keep(reads) }))
+      .filter(({ reads }) => reads.length > 0);
+    for (const read of expired) read.onReadable(noLeader());
+  }
+}

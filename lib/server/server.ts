@@ -1,0 +1,389 @@
+/**
+ * One node: the Raft core, the store, the files and both ports, held together by one loop. Events only note what
+ * they bring; then `pump` takes one Ready after another and carries it out: messages, write, apply, reads, replies.
+ * Nothing here waits, and all of the outside comes through Io, so the simulator runs this very code.
+ *
+ * @module
+ */
+
+import { assert } from "../assert.ts";
+import type { Io, Listener, Timer } from "../io/io.ts";
+import type { Command } from "../kv/command.ts";
+import { Store } from "../kv/store.ts";
+import {
+  encodeReply,
+  getReply,
+  helpReply,
+  listReply,
+  type NodeRequest,
+  type Request,
+  type WriteRequest,
+} from "../protocol/client_protocol.ts";
+import { busy, errorReply, noLeader, notLeader, type RequestError } from "../protocol/errors.ts";
+import type { Message } from "../raft/messages.ts";
+import { Raft } from "../raft/raft.ts";
+import type { Entry, NodeId, Ready } from "../raft/types.ts";
+import { Storage } from "../storage/storage.ts";
+import { ClientConnections, type Reply } from "./client_connections.ts";
+import { LogWriter } from "./log_writer.ts";
+import { Membership } from "./membership.ts";
+import type { ServerOptions } from "./options.ts";
+import { PeerLinks } from "./peer_links.ts";
+import { PendingRequests } from "./pending_requests.ts";
+import { membersReply, statusReply } from "./status.ts";
+
+/** Ticks in a heartbeat interval: how finely time is told. */
+const ticksPerHeartbeat = 5;
+
+/** One node. */
+export class Server {
+  /** The protocol's state; for others to look at only. */
+  readonly raft: Raft;
+  /** What the committed entries made; for others to look at only. */
+  readonly store: Store = new Store();
+  readonly #options: ServerOptions;
+  readonly #io: Io;
+  readonly #storage: Storage;
+  readonly #writer: LogWriter;
+  readonly #pending: PendingRequests;
+  readonly #clients: ClientConnections;
+  readonly #membership: Membership;
+  readonly #listeners: Listener[] = [];
+  readonly #timers: Timer[] = [];
+  readonly #startedAt: number;
+  /** null until the folder is ready. */
+  #links: PeerLinks | null = null;
+  #appliedIndex = 0;
+  #isPumpDue = false;
+  #isPumping = false;
+  /** When the leader was last heard; what a stale read may miss is younger. */
+  #contactAt: number;
+  /** What the journal said last about who leads. */
+  #reportedRole = "";
+  #durableAtLastTick = 0;
+  #quietTicks = 0;
+  #closing: { deadline: number; done: () => void } | null = null;
+  #isStopped = false;
+
+  /**
+   * Starts a node on its folder. Throws FolderError when the folder is not this node's or is damaged, and what the
+   * network throws when a port cannot be bound.
+   */
+  constructor(options: ServerOptions, io: Io) {
+    this.#options = options;
+    this.#io = io;
+    this.#startedAt = this.#contactAt = io.clock.now();
+    this.#storage = new Storage(io.disk);
+    const recovered = this.#storage.recover(options.nodeId);
+    for (const note of recovered.notes) options.log("info", note);
+    this.raft = new Raft(raftOptions(options, io), recovered);
+    this.#membership = new Membership(options, io, { raft: this.raft, identity: recovered.identity });
+    this.#writer = new LogWriter(this.#storage, {
+      onDurable: (messages) => this.#send(messages),
+      onDiskError: (error) => this.#stop(error),
+    });
+    this.#pending = new PendingRequests(options.limits.requestTimeoutMs);
+    this.#clients = new ClientConnections(
+      { clock: io.clock, limits: options.limits, delayMs: options.timing.clientDelayMs },
+      { onRequest: (request, reply) => this.#onRequest(request, reply), onWork: () => this.#wake() },
+    );
+    this.#listeners.push(
+      io.network.listen(options.bindAddress, (connection) => {
+        if (this.#links === null) connection.destroy(); // it will dial again
+        else this.#links.accept(connection);
+      }),
+      io.network.listen(options.clientBindAddress, (connection) => this.#clients.accept(connection)),
+    );
+    this.#writer.whenIdle((done) => this.#storage.repair(done), () => this.#saveIdentity(() => this.#start()));
+  }
+
+  /** Index of the last entry that the store reflects. */
+  get appliedIndex(): number {
+    return this.#appliedIndex;
+  }
+
+  /** The log is durable on this node's disk up to here. */
+  get durableIndex(): number {
+    return this.#storage.durableIndex;
+  }
+
+  /** Hands leadership over, finishes what is in flight, and calls `done` when nothing runs any more. */
+  close(done: () => void): void {
+    if (this.#isStopped) return done();
+    for (const listener of this.#listeners) listener.close();
+    this.raft.transferLeadership();
+    this.#closing = { deadline: this.#io.clock.now() + this.#options.timing.electionTimeoutMaxMs, done };
+    this.#wake();
+  }
+
+  #saveIdentity(then: () => void): void {
+    this.#writer.whenIdle((done) => this.#storage.saveIdentity(this.#membership.identity, done), then);
+  }
+
+  /** The folder is ready: speak. */
+  #start(): void {
+    const { clock } = this.#io;
+    this.#links = new PeerLinks(this.#options, this.#io, {
+      hello: () => this.#membership.hello(),
+      onHello: (hello) => this.#membership.judge(hello),
+      onHelloAccepted: () => this.#takeFoundingStep(),
+      onMessage: (message) => this.#onMessage(message),
+      onUnreachable: (id) => {
+        this.raft.peerUnreachable(id);
+        this.#wake();
+      },
+    });
+    this.#timers.push(clock.every(tickMs(this.#options), () => this.#onTick()));
+    this.#clients.open();
+    this.#takeFoundingStep();
+    if (this.raft.configuration.members.length === 1) this.raft.campaign();
+    this.#wake();
+  }
+
+  /** Brings the founding of the cluster on as far as it goes. Each durable step is announced and leads to the next. */
+  #takeFoundingStep(): void {
+    if (this.#links === null || this.#isStopped) return;
+    const step = this.#membership.nextStep(this.#links.liveHellos());
+    if (step === null) return;
+    switch (step.do) {
+      case "stop":
+        return this.#stop(step.error);
+      case "save":
+        return this.#saveIdentity(() => {
+          this.#membership.isSaved();
+          this.#links!.announce();
+          this.#takeFoundingStep();
+        });
+      case "founded":
+        this.#links.announce();
+        this.#wake();
+        return this.#takeFoundingStep();
+      case "campaign":
+        this.raft.campaign();
+        return this.#wake();
+    }
+  }
+
+  #onTick(): void {
+    const now = this.#io.clock.now();
+    this.raft.tick();
+    this.#pending.expire(now);
+    this.#vouchWhenQuiet();
+    this.#wake();
+  }
+
+  /** After a second without writes the state file vouches for the log, so that rot of its end is found out. */
+  #vouchWhenQuiet(): void {
+    const { durableIndex } = this.#storage;
+    const isQuiet = this.#writer.isIdle && durableIndex === this.#durableAtLastTick;
+    this.#durableAtLastTick = durableIndex;
+    this.#quietTicks = isQuiet ? this.#quietTicks + 1 : 0;
+    if (this.#quietTicks === Math.ceil(1000 / tickMs(this.#options))) {
+      this.#writer.whenIdle((done) => this.#storage.flushMark(done), () => {});
+    }
+  }
+
+  #onMessage(message: Message): string | null {
+    if (this.raft.configuration.members.length === 0) return null; // not founded yet: the sender will say it again
+    const refusal = this.raft.receive(message);
+    if (message.type === "appendEntries" && message.from === this.raft.leaderId) this.#contactAt = this.#io.clock.now();
+    this.#wake();
+    if (refusal !== null) this.#options.log("warn", `a message of node ${message.from} is refused: ${refusal}`);
+    return refusal;
+  }
+
+  /** Has the loop run soon, once for all that happens until then. */
+  #wake(): void {
+    if (this.#isPumpDue || this.#isPumping || this.#isStopped) return;
+    this.#isPumpDue = true;
+    const { eventLoopDelayMs } = this.#options.timing;
+    if (eventLoopDelayMs === 0) this.#io.clock.soon(() => this.#pump());
+    else this.#io.clock.after(eventLoopDelayMs, () => this.#pump());
+  }
+
+  /** The loop: takes what the protocol wants done until there is nothing more. */
+  #pump(): void {
+    this.#isPumpDue = false;
+    if (this.#isStopped) return;
+    this.#isPumping = true;
+    this.#pending.askReads((attempt) => this.raft.read(attempt));
+    for (let ready; !this.#isStopped && (ready = this.raft.takeReady()) !== null;) this.#carryOut(ready);
+    this.#pending.releaseReads(this.#appliedIndex);
+    this.#isPumping = false;
+    if (this.#isStopped) return;
+    this.#clients.flush();
+    this.#report();
+    this.#finishClosing();
+  }
+
+  #carryOut({ messages, write, committed, reads }: Ready): void {
+    this.#send(messages);
+    if (write !== null) this.#writer.submit(write);
+    for (const entry of committed) this.#apply(entry);
+    for (const { id, readIndex } of reads) this.#pending.onReadResult(id, readIndex);
+  }
+
+  /** Sends messages to other nodes, and those to this node itself to the protocol. */
+  #send(messages: readonly Message[]): void {
+    for (const message of messages) {
+      if (message.to !== this.#options.nodeId) {
+        this.#links?.send(message);
+        continue;
+      }
+      const refusal = this.raft.receive(message);
+      assert(refusal === null, `a node accepts its own messages: ${refusal}`);
+    }
+    this.#wake();
+  }
+
+  #apply(entry: Entry): void {
+    assert(entry.index === this.#appliedIndex + 1, "entries are applied in order, each once");
+    this.#appliedIndex = entry.index;
+    const result = entry.kind === "command" ? this.store.apply(entry.command as Command, entry.index) : null;
+    this.#pending.onApplied(entry, result);
+  }
+
+  #onRequest(request: Request, reply: Reply): void {
+    const { id } = request;
+    switch (request.op) {
+      case "refused":
+        return reply(errorReply(id, request.error));
+      case "put":
+      case "delete":
+      case "session":
+        return this.#write(request, reply);
+      case "get":
+        return this.#read(request, reply, (at) => getReply(this.store.get(request.key), at));
+      case "list": {
+        const { options, count } = request;
+        if (count) return this.#read(request, reply, (at) => ({ ok: true, count: this.store.count(options), ...at }));
+        return this.#read(request, reply, (at) => listReply(this.store.list(options), at));
+      }
+      default:
+        return reply(encodeReply(id, this.#describe(request)));
+    }
+  }
+
+  #write(request: WriteRequest, reply: Reply): void {
+    const { id, command } = request;
+    const place = this.#writer.pendingBytes < this.#options.limits.uncommittedBytesMax && this.#closing === null
+      ? this.raft.propose(command)
+      : this.raft.role === "leader" ? "busy" : "notLeader";
+    if (typeof place === "string") return reply(errorReply(id, this.#refusal(place)));
+    const hasSession = command.op !== "session" && command.session !== undefined;
+    this.#pending.addWrite(place, this.#io.clock.now(), hasSession, (outcome) => {
+      reply("ok" in outcome ? encodeReply(id, outcome) : errorReply(id, outcome));
+    });
+    this.#wake();
+  }
+
+  #refusal(reason: "notLeader" | "transferring" | "busy"): RequestError {
+    if (reason === "transferring") return busy("leadership is being handed to another node", 50);
+    if (reason === "busy") return busy("this node has as many unfinished writes as it takes", 50);
+    const { leaderId } = this.raft;
+    const address = leaderId === null ? null : this.#links?.clientAddressOf(leaderId) ?? null;
+    return leaderId === null || address === null ? noLeader() : notLeader({ id: leaderId, address });
+  }
+
+  #read(
+    request: { id: Request["id"]; consistency: "linearizable" | "stale" },
+    reply: Reply,
+    look: (at: { index: number; ageMs?: number }) => { readonly ok: true },
+  ): void {
+    const { id } = request;
+    const now = this.#io.clock.now();
+    if (request.consistency === "stale") {
+      const ageMs = this.raft.role === "leader" ? 0 : Math.round(now - this.#contactAt);
+      return reply(encodeReply(id, look({ index: this.#appliedIndex, ageMs })));
+    }
+    this.#pending.addRead(now, (error) => {
+      reply(error === null ? encodeReply(id, look({ index: this.#appliedIndex })) : errorReply(id, error));
+    });
+    this.#wake();
+  }
+
+  #describe({ op }: NodeRequest): { readonly ok: true } {
+    if (op === "help") return helpReply();
+    if (op === "ping") return { ok: true };
+    const clientAddressOf = (id: NodeId) =>
+      id === this.#options.nodeId ? this.#options.clientAddress : this.#links?.clientAddressOf(id) ?? null;
+    if (op === "members") return membersReply(this.#membership.nodes(), clientAddressOf);
+    return statusReply({
+      raft: this.raft,
+      nodeId: this.#options.nodeId,
+      appliedIndex: this.#appliedIndex,
+      durableIndex: this.#storage.durableIndex,
+      keys: this.store.size,
+      clients: this.#clients.size,
+      waitingFor: this.#membership.waitingFor,
+      uptimeMs: Math.round(this.#io.clock.now() - this.#startedAt),
+      nodes: this.#membership.nodes(),
+      isConnected: (id) => this.#links?.isConnected(id) ?? false,
+    });
+  }
+
+  /** Tells the journal who leads when that has changed. */
+  #report(): void {
+    const { role, currentTerm, leaderId } = this.raft;
+    const text = role === "leader"
+      ? `leads term ${currentTerm}`
+      : leaderId === null
+      ? `knows no leader in term ${currentTerm}`
+      : `follows node ${leaderId} in term ${currentTerm}`;
+    if (text === this.#reportedRole || this.raft.configuration.members.length === 0) return;
+    this.#reportedRole = text;
+    this.#options.log("info", text);
+  }
+
+  /** On the way out: once others lead and nothing is in flight, or the time is over. */
+  #finishClosing(): void {
+    const closing = this.#closing;
+    if (closing === null) return;
+    const isOver = this.#io.clock.now() >= closing.deadline;
+    const isDone = !this.raft.isTransferring && this.#pending.size === 0 && this.#writer.isIdle;
+    if (!isDone && !isOver) return; // the next event, at the latest a tick, looks again
+    this.#closing = null;
+    this.#release();
+    this.#clients.close();
+    this.#writer.whenIdle((done) => this.#storage.close(done), () => {
+      this.#isStopped = true;
+      closing.done();
+    });
+  }
+
+  /** Stops by itself: nothing is sent or acknowledged from here on. */
+  #stop(error: Error): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#writer.stop();
+    this.#release();
+    this.#clients.destroy();
+    this.#options.onStop(error);
+  }
+
+  #release(): void {
+    for (const timer of this.#timers) timer.cancel();
+    for (const listener of this.#listeners) listener.close();
+    this.#links?.close();
+  }
+}
+
+function tickMs(options: ServerOptions): number {
+  return Math.max(1, Math.floor(options.timing.heartbeatIntervalMs / ticksPerHeartbeat));
+}
+
+function raftOptions(options: ServerOptions, io: Io): ConstructorParameters<typeof Raft>[0] {
+  const { timing, limits } = options;
+  const ticks = (ms: number) => Math.max(1, Math.ceil(ms / tickMs(options)));
+  const min = ticks(timing.electionTimeoutMinMs);
+  return {
+    id: options.nodeId,
+    electionTimeoutTicks: { min, max: Math.max(min + 1, ticks(timing.electionTimeoutMaxMs)) },
+    heartbeatTicks: ticks(timing.heartbeatIntervalMs),
+    appendBytesMax: limits.appendBytesMax,
+    inflightBytesMax: limits.inflightBytesMax,
+    uncommittedBytesMax: limits.uncommittedBytesMax,
+    committedEntriesMax: limits.committedEntriesMax,
+    random: () => io.random(),
+  };
+}

@@ -1,0 +1,96 @@
+/**
+ * What a node says about itself and its cluster when asked.
+ *
+ * @module
+ */
+
+import type { Raft } from "../raft/raft.ts";
+import type { NodeId } from "../raft/types.ts";
+import { version } from "../version.ts";
+
+/** What the status is made of. */
+export interface StatusView {
+  raft: Raft;
+  nodeId: NodeId;
+  appliedIndex: number;
+  durableIndex: number;
+  keys: number;
+  clients: number;
+  waitingFor: NodeId[];
+  uptimeMs: number;
+  nodes: readonly { id: NodeId; address: string }[];
+  isConnected(id: NodeId): boolean;
+}
+
+/** The reply to `status`. */
+export interface StatusReply {
+  ok: true;
+  node: NodeId;
+  role: string;
+  term: number;
+  /** null: none is known. */
+  leader: NodeId | null;
+  commitIndex: number;
+  appliedIndex: number;
+  lastLogIndex: number;
+  /** Last index in the newest snapshot; 0: there is none. */
+  snapshotIndex: number;
+  /** The other nodes. What is known of their logs only the leader can say. */
+  peers: { id: NodeId; address: string; connected: boolean; matchIndex?: number; lag?: number }[];
+  /** The log is on this node's disk up to `durableIndex`. */
+  disk: { state: "ok"; durableIndex: number };
+  keys: number;
+  /** Connected clients. */
+  clients: number;
+  /** The cluster is not founded: these nodes have not been seen yet. */
+  waitingFor?: NodeId[];
+  uptimeMs: number;
+  version: string;
+}
+
+/** Answers `status`. */
+export function statusReply(view: StatusView): StatusReply {
+  const { raft } = view;
+  const progress = new Map(raft.progress().map((one) => [one.id, one]));
+  const peers = view.nodes.filter(({ id }) => id !== view.nodeId).map(({ id, address }) => {
+    const peer = { id, address, connected: view.isConnected(id) };
+    const matchIndex = progress.get(id)?.matchIndex;
+    return matchIndex === undefined ? peer : { ...peer, matchIndex, lag: raft.lastIndex - matchIndex };
+  });
+  return {
+    ok: true,
+    node: view.nodeId,
+    role: raft.role === "preCandidate" ? "candidate" : raft.role,
+    term: raft.currentTerm,
+    leader: raft.leaderId,
+    commitIndex: raft.commitIndex,
+    appliedIndex: view.appliedIndex,
+    lastLogIndex: raft.lastIndex,
+    snapshotIndex: 0,
+    peers,
+    disk: { state: "ok", durableIndex: view.durableIndex },
+    keys: view.keys,
+    clients: view.clients,
+    ...(view.waitingFor.length > 0 ? { waitingFor: view.waitingFor } : {}),
+    uptimeMs: view.uptimeMs,
+    version,
+  };
+}
+
+/** The reply to `members`. */
+export interface MembersReply {
+  ok: true;
+  /** `client` is null for a node that has never been heard. */
+  members: { id: NodeId; raft: string; client: string | null }[];
+}
+
+/** Answers `members`. */
+export function membersReply(
+  nodes: readonly { id: NodeId; address: string }[],
+  clientAddressOf: (id: NodeId) => string | null,
+): MembersReply {
+  return {
+    ok: true,
+    members: nodes.map(({ id, address }) => ({ id, raft: address, client: clientAddressOf(id) })),
+  };
+}

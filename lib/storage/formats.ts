@@ -1,0 +1,185 @@
+/**
+ * The lines of a data folder besides the entries: the state file, and in the log the header and the marks. Each is a
+ * sealed line of JSON, so a person can read them and a flipped bit is found.
+ *
+ * @module
+ */
+
+import { crcToHex } from "../crc32.ts";
+import { isSealed, sealLine } from "../raft/entry.ts";
+import type { HardState, Member, NodeId } from "../raft/types.ts";
+
+/** Version of all formats of a folder. */
+const formatVersion = 1;
+
+/** Term, vote and identity of the node. */
+export const stateFile = "state.json";
+/** The log. Its name is the index of its first entry, so that a later version can cut it into segments. */
+export const logFile = "log/00000000000000000001.log";
+
+/** Who a data folder belongs to. */
+export interface Identity {
+  nodeId: NodeId;
+  /** Random name of this folder, 16 hex digits. */
+  incarnation: string;
+  /** How often a node was started on this folder; only grows. */
+  starts: number;
+  /** The cluster that it belongs to; null until that is founded. */
+  clusterId: string | null;
+  /** The members of the cluster that is being founded, from the first start until the log has a configuration. */
+  pinned: Member[] | null;
+}
+
+/** What the state file holds. */
+export interface State {
+  identity: Identity;
+  hardState: HardState;
+  mark: Mark;
+}
+
+/** Vouches that the log was durable up to the entry `index`, which had this `crc`. Index 0: nothing was. */
+export interface Mark {
+  index: number;
+  crc: number;
+}
+
+/** The mark of an empty log. */
+export const noMark: Mark = { index: 0, crc: 0 };
+
+/**
+ * The folder cannot be used: it belongs to another node, was written by a newer version, or is damaged in a way that
+ * is not a write cut short by a crash. Its files were left as they are.
+ */
+export class FolderError extends Error {
+  override name = "FolderError";
+}
+
+const untouched = "Nothing in the folder was changed.";
+/** What a person can do about a damaged folder. */
+export const wayOut =
+  `${untouched} Put a good copy of the file back, or move the folder away and start the node ` +
+  "with an empty one: it comes back as a new incarnation, which the cluster fills";
+
+/** The contents of the state file. */
+export function encodeState(state: State): Uint8Array {
+  const { nodeId, incarnation, starts, clusterId, pinned } = state.identity;
+  const { currentTerm, votedFor } = state.hardState;
+  const identity = { format: formatVersion, nodeId, incarnation, starts, clusterId, pinned };
+  return seal({ ...identity, currentTerm, votedFor, synced: state.mark.index, at: crcToHex(state.mark.crc) });
+}
+
+/** Reads the state file of the folder of `nodeId`. Throws FolderError. */
+export function decodeState(bytes: Uint8Array, nodeId: NodeId): State {
+  const fields = unseal(bytes);
+  if (fields === null) {
+    throw new FolderError(`${stateFile} is damaged: its checksum does not match. ${wayOut}`);
+  }
+  checkOrigin(stateFile, fields, nodeId);
+  const { incarnation, starts, clusterId, pinned, currentTerm, votedFor } = fields;
+  const mark = markIn(fields);
+  if (
+    typeof incarnation !== "string" || !isWhole(starts) ||
+    !(clusterId === null || typeof clusterId === "string") ||
+    !(pinned === null || Array.isArray(pinned) && pinned.every(isMember)) ||
+    !isWhole(currentTerm) || !(votedFor === null || isWhole(votedFor)) || mark === null
+  ) {
+    throw new FolderError(
+      `${stateFile} is damaged: its fields are not those of format ${formatVersion}. ${wayOut}`,
+    );
+  }
+  const identity = { nodeId, incarnation, starts, clusterId, pinned };
+  return { identity, hardState: { currentTerm, votedFor }, mark };
+}
+
+/** The first line of the log. `prev` is what the first entry carries as the crc of the one before. */
+export function encodeHeader({ nodeId, clusterId }: Identity): Uint8Array {
+  return seal({ format: formatVersion, clusterId, nodeId, firstIndex: 1, prev: crcToHex(0) });
+}
+
+/** Checks the first line of the log, whole or not, of the folder of `identity`. False: it is not whole. */
+export function isHeaderOf(line: Uint8Array, identity: Identity): boolean {
+  const fields = unseal(line);
+  if (fields === null || !("format" in fields)) return false;
+  checkOrigin(logFile, fields, identity.nodeId);
+  const { clusterId } = fields;
+  if (clusterId !== null && clusterId !== identity.clusterId) {
+    throw new FolderError(
+      `${logFile} belongs to cluster ${clusterId}, but ${stateFile} to ${
+        identity.clusterId ?? "none yet"
+      }: ` +
+        `the files come from two folders. ${wayOut}`,
+    );
+  }
+  return true;
+}
+
+/** A mark as a line of the log. It is written with the batch after the one that it vouches for. */
+export function encodeMark(mark: Mark): Uint8Array {
+  return seal({ synced: mark.index, at: crcToHex(mark.crc) });
+}
+
+/** Reads a line as a mark; null when it is not a whole one. */
+export function decodeMark(line: Uint8Array): Mark | null {
+  const fields = unseal(line);
+  return fields === null || "format" in fields ? null : markIn(fields);
+}
+
+/** Whether a line claims to be an entry; its own reader checks the claim. */
+export function isEntryLine(line: Uint8Array): boolean {
+  return startsSealed(line) && line[19] === 0x70; // the p of {"crc":"........","prev":
+}
+
+function startsSealed(line: Uint8Array): boolean {
+  return sealStart.every((byte, i) => line[i] === byte);
+}
+
+/** How every line of a folder begins. */
+export const sealStart: Uint8Array = new TextEncoder().encode('{"crc":"');
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function seal(fields: Record<string, unknown>): Uint8Array {
+  return sealLine(JSON.stringify(fields).slice(1));
+}
+
+/** The fields of a sealed line, or null when it is not whole. */
+function unseal(line: Uint8Array): Record<string, unknown> | null {
+  if (!startsSealed(line) || !isSealed(line)) return null;
+  try {
+    const fields: unknown = JSON.parse(decoder.decode(line));
+    return typeof fields === "object" && fields !== null ? fields as Record<string, unknown> : null;
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError) return null;
+    throw error;
+  }
+}
+
+function checkOrigin(file: string, fields: Record<string, unknown>, nodeId: NodeId): void {
+  const { format } = fields;
+  if (format !== formatVersion) {
+    throw new FolderError(
+      `${file} has format ${format}, and this version of kvapp reads format ${formatVersion}. ${untouched} ` +
+        "Start the version that wrote the folder, or a newer one",
+    );
+  }
+  if (fields.nodeId !== nodeId) {
+    throw new FolderError(
+      `${file} belongs to node ${fields.nodeId}, not to node ${nodeId}. ${untouched} ` +
+        `Start node ${fields.nodeId} on it, or give node ${nodeId} a folder of its own`,
+    );
+  }
+}
+
+function markIn({ synced, at }: Record<string, unknown>): Mark | null {
+  if (!isWhole(synced) || typeof at !== "string" || !/^[0-9a-f]{8}$/.test(at)) return null;
+  return { index: synced, crc: parseInt(at, 16) };
+}
+
+function isMember(value: unknown): value is Member {
+  if (typeof value !== "object" || value === null) return false;
+  const { id, address, incarnation } = value as Record<string, unknown>;
+  return isWhole(id) && typeof address === "string" && typeof incarnation === "string";
+}
+
+function isWhole(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}

@@ -1,0 +1,158 @@
+/**
+ * Reads the log of a stopped node and judges what does not belong. A bad line at entry b is a *torn tail*, a write
+ * that a crash cut short, unless something vouches that entry b was durable: a mark behind it or the state file. Then
+ * it is *corruption*, and cutting it would take back what was acknowledged. A whole line behind a bad one proves
+ * nothing: the pages of one unfinished write reach the disk in any order.
+ *
+ *     header | entry 1 | mark 0..1 | entry 2 | entry 3 | mark 1..3 | entr
+ *                                                        vouches ^      ^ torn: nothing vouches for entry 4
+ *
+ * @module
+ */
+
+import { crcToHex } from "../crc32.ts";
+import type { Disk } from "../io/io.ts";
+import { decodeEntry } from "../raft/entry.ts";
+import type { Entry } from "../raft/types.ts";
+import {
+  decodeMark,
+  FolderError,
+  isEntryLine,
+  isHeaderOf,
+  logFile,
+  type Mark,
+  sealStart,
+  type State,
+  stateFile,
+  wayOut,
+} from "./formats.ts";
+
+/** The good part of a log, and what follows it. */
+export interface RecoveredLog {
+  entries: Entry[];
+  /** Where the line of each entry starts; the one of index i is at i - 1. */
+  offsets: number[];
+  /** Where the good part ends. 0: not even the header is whole, so the next write begins anew. */
+  end: number;
+  /** Bytes behind the good part, to be saved aside and cut, or null. */
+  torn: { bytes: Uint8Array; reason: string } | null;
+}
+
+/** Reads the log of the folder that `state` belongs to. Throws FolderError and changes nothing. */
+export function recoverLog(disk: Disk, state: State): RecoveredLog {
+  const log: RecoveredLog = { entries: [], offsets: [], end: 0, torn: null };
+  const names = disk.list().filter((name) => name.startsWith("log/") && name.endsWith(".log"));
+  const other = names.find((name) => name !== logFile);
+  if (other !== undefined) {
+    throw new FolderError(
+      `${other} is a part of the log that this version of kvapp cannot read. Start the version that wrote it`,
+    );
+  }
+  if (names.length > 0) {
+    for (const line of linesOf(disk, logFile)) {
+      const reason = log.end === 0 ? takeHeader(line, state) : takeLine(line, log);
+      if (reason !== null) {
+        log.torn = { bytes: disk.read(logFile)!.subarray(log.end), reason };
+        break;
+      }
+      log.end += line.length;
+    }
+  }
+  checkVouched(log, state.mark, stateFile);
+  if (log.torn !== null) {
+    for (const mark of marksIn(log.torn.bytes)) checkVouched(log, mark, "a mark behind it");
+  }
+  checkTerm(log, state);
+  return log;
+}
+
+/** The lines of a file, newline included; the last one may lack it. Each may be kept: its bytes are not reused. */
+function* linesOf(disk: Disk, name: string): Generator<Uint8Array> {
+  let chunkBytes = 1 << 20;
+  for (let offset = 0;;) {
+    const chunk = disk.readRange(name, offset, chunkBytes);
+    let start = 0;
+    for (let end = chunk.indexOf(newline); end >= 0; end = chunk.indexOf(newline, start)) {
+      yield chunk.subarray(start, end + 1);
+      start = end + 1;
+    }
+    const isLast = chunk.length < chunkBytes;
+    if (isLast && start < chunk.length) yield chunk.subarray(start);
+    if (isLast) return;
+    if (start === 0) chunkBytes *= 2; // a line longer than the chunk
+    offset += start; // a line that the chunk cut is read again, whole
+  }
+}
+
+/** Returns what is wrong with the first line, or null. */
+function takeHeader(line: Uint8Array, { identity }: State): string | null {
+  return isHeaderOf(line, identity) ? null : "the header is not whole";
+}
+
+/** Adds an entry or a mark to the log; returns what is wrong with the line, or null. */
+function takeLine(line: Uint8Array, log: RecoveredLog): string | null {
+  if (!isEntryLine(line)) {
+    const mark = decodeMark(line);
+    if (mark === null) return "the line is not whole";
+    if (mark.index > log.entries.length) {
+      return `the mark vouches for entry ${mark.index}, which is not there`;
+    }
+    checkVouched(log, mark, "a mark");
+    return null;
+  }
+  const entry = decodeEntry(line);
+  if (typeof entry === "string") return entry;
+  const last = log.entries.at(-1);
+  if (entry.index !== log.entries.length + 1) {
+    return `the line is entry ${entry.index}, which does not follow`;
+  }
+  if (entry.prevCrc !== (last?.crc ?? 0)) return "the line follows another entry than the one before it";
+  if (entry.term < (last?.term ?? 0)) return `the line's term ${entry.term} is lower than the one before it`;
+  log.entries.push(entry);
+  log.offsets.push(log.end);
+  return null;
+}
+
+/** Throws when an entry that something vouches for is not in the good part of the log. */
+function checkVouched({ entries, offsets, end, torn }: RecoveredLog, mark: Mark, voucher: string): void {
+  if (mark.index === 0) return;
+  const entry = entries[mark.index - 1];
+  if (entry === undefined) {
+    const reason = torn?.reason ?? "the log ends there";
+    throw new FolderError(
+      `${logFile} is damaged at byte ${end}, entry ${entries.length + 1}: ${reason}, but ${voucher} says ` +
+        `that the log was durable up to entry ${mark.index}. ${wayOut}`,
+    );
+  }
+  if (entry.crc !== mark.crc) {
+    const at = offsets[mark.index - 1];
+    throw new FolderError(
+      `${logFile} is damaged at byte ${at}, entry ${mark.index}: ${voucher} names another entry, with the ` +
+        `checksum ${crcToHex(mark.crc)}. ${wayOut}`,
+    );
+  }
+}
+
+/** Throws when the log knows of a later term than the state file, which is always written first. */
+function checkTerm({ entries }: RecoveredLog, { hardState }: State): void {
+  const last = entries.at(-1);
+  if (last === undefined || last.term <= hardState.currentTerm) return;
+  throw new FolderError(
+    `${stateFile} is older than the log: it knows of term ${hardState.currentTerm}, and entry ${last.index} in ` +
+      `${logFile} has term ${last.term}. A vote may be forgotten. ${wayOut}`,
+  );
+}
+
+/** The whole marks among bytes that are otherwise not trusted, at line starts or not. */
+function* marksIn(bytes: Uint8Array): Generator<Mark> {
+  for (let at = bytes.indexOf(brace); at >= 0; at = bytes.indexOf(brace, at + 1)) {
+    if (!sealStart.every((byte, i) => bytes[at + i] === byte)) continue;
+    const end = bytes.indexOf(newline, at);
+    if (end < 0) return;
+    const mark = decodeMark(bytes.subarray(at, end + 1));
+    if (mark !== null) yield mark;
+  }
+}
+
+const newline = 10;
+const brace = 0x7b;

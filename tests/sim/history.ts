@@ -1,0 +1,224 @@
+/**
+ * What clients asked and what they were told, checked as it comes. Every answer names the index that it reflects, so
+ * linearizability needs no search: an answer must be true of the committed state at its index, and its index must
+ * not be older than anything that anybody had been told before the request was made.
+ *
+ * @module
+ */
+
+import type { Entry } from "../../lib/raft/types.ts";
+import { Model } from "./model.ts";
+import { Violation } from "./violation.ts";
+
+/** A request. */
+export interface Request {
+  op: "put" | "delete" | "get" | "list" | "session";
+  key?: string;
+  value?: string;
+  prefix?: string;
+  limit?: number;
+  consistency?: "stale";
+  previous?: true;
+  ifVersion?: number;
+  session?: string;
+  seq?: number;
+}
+
+/** One request, sent once. */
+export interface Attempt {
+  id: number;
+  client: string;
+  request: Request;
+  calledAt: number;
+  /** The newest index that anybody had been told when it was made, or first made if it belongs to a session. */
+  floor: number;
+  /** null: no answer yet. */
+  returnedAt: number | null;
+  outcome: "open" | "ok" | "refused" | "failed" | "unknown";
+  /** Index of the answer. */
+  index: number;
+}
+
+/** An answer, as parsed from its line. */
+export interface Reply {
+  ok: boolean;
+  id: number;
+  index: number;
+  version: number;
+  found?: boolean;
+  value?: string;
+  deleted?: boolean;
+  previous?: { value: string; version: number } | null;
+  entries?: { key: string; value: string; version: number }[];
+  next?: string | null;
+  session?: string;
+  error?: { code: string; definite: boolean; version?: number; leader?: { id: number } | null };
+}
+
+/** The record of all clients of a cluster. */
+export class History {
+  readonly model: Model = new Model();
+  readonly attempts: Attempt[] = [];
+  /** Answers to writes, linearizable reads, stale reads and lists. */
+  readonly answered = { writes: 0, reads: 0, staleReads: 0, lists: 0, sessions: 0, refused: 0 };
+  /** The newest index that anybody was told. */
+  newestKnown = 0;
+  /** Values that will never be written, because their request was refused for certain. */
+  readonly #refusedValues = new Set<string>();
+  readonly #isOnMajority: (index: number) => boolean;
+
+  constructor(isOnMajority: (index: number) => boolean) {
+    this.#isOnMajority = isOnMajority;
+  }
+
+  /** Operations that were acknowledged. */
+  get acknowledged(): number {
+    const { writes, reads, staleReads, lists } = this.answered;
+    return writes + reads + staleReads + lists;
+  }
+
+  /** An entry was committed. */
+  onCommitted(entry: Entry): void {
+    this.model.apply(entry);
+    const command = this.model.effects[entry.index]!.command;
+    if (command?.op === "put" && command.session === undefined) this.#checkNotRefused(command.value);
+  }
+
+  /** A request is about to be sent. */
+  onCall(attempt: Attempt): void {
+    this.attempts.push(attempt);
+  }
+
+  /** An answer came. Throws Violation. */
+  onReply(attempt: Attempt, reply: Reply, now: number): void {
+    attempt.returnedAt = now;
+    const { request } = attempt;
+    if (!reply.ok) return this.#onError(attempt, reply);
+    attempt.outcome = "ok";
+    if (request.op === "session") return this.#onSession(attempt, reply);
+    attempt.index = reply.index;
+    const { index } = reply;
+    check(index <= this.model.index, "I11", attempt, reply, `only ${this.model.index} entries are committed`);
+    const isStale = request.consistency === "stale";
+    if (!isStale) check(index >= attempt.floor, "I11", attempt, reply, `${attempt.floor} was known before`);
+    if (request.op === "put" || request.op === "delete") this.#onWrite(attempt, reply);
+    else if (request.op === "get") this.#onGet(attempt, reply);
+    else this.#onList(attempt, reply);
+    this.newestKnown = Math.max(this.newestKnown, index);
+  }
+
+  #onError(attempt: Attempt, reply: Reply): void {
+    const { code, definite, version } = reply.error!;
+    const { request } = attempt;
+    if (code === "conditionFailed") {
+      attempt.outcome = "refused";
+      this.answered.refused++;
+      check(request.ifVersion !== undefined, "replies", attempt, reply, "there was no condition");
+      check(version !== request.ifVersion, "replies", attempt, reply, "the condition holds");
+      const [index] = this.model.indexesOf.get(request.value ?? "") ?? [];
+      if (index === undefined) return;
+      const present = this.model.at(request.key!, index - 1);
+      const presentVersion = present.value === null ? 0 : present.index;
+      check(version === presentVersion, "I11", attempt, reply, `the version was ${presentVersion}`);
+      return;
+    }
+    check(code !== "sessionExpired", "replies", attempt, reply, "the session is open");
+    check(code !== "badRequest", "replies", attempt, reply, "the request is well formed");
+    attempt.outcome = definite ? "failed" : "unknown";
+    if (!definite || request.op !== "put" || request.session !== undefined) return;
+    this.#refusedValues.add(request.value!);
+    if (this.model.indexesOf.has(request.value!)) this.#checkNotRefused(request.value!);
+  }
+
+  #onSession(attempt: Attempt, reply: Reply): void {
+    this.answered.sessions++;
+    const effect = this.model.effects[Number(reply.session)];
+    check(effect?.command?.op === "session", "I9", attempt, reply, "no committed entry opens it");
+  }
+
+  #onWrite(attempt: Attempt, reply: Reply): void {
+    this.answered.writes++;
+    const { request } = attempt;
+    const { index } = reply;
+    const effect = this.model.effects[index]!;
+    const { command } = effect;
+    const isIt = command !== null && command.op === request.op && "key" in command &&
+      command.key === request.key &&
+      (command.op !== "put" || command.value === request.value) && command.session === request.session &&
+      command.seq === request.seq;
+    check(isIt, "I9", attempt, reply, `the entry there is ${JSON.stringify(command)}`);
+    const invariant = effect.kind === "repeated" ? "I10" : "I9";
+    check(effect.kind === "applied", invariant, attempt, reply, `the entry there was ${effect.kind}`);
+    check(this.#isOnMajority(index), "I9", attempt, reply, "it is not on the disks of a majority");
+    const before = this.model.at(request.key!, index - 1);
+    const wasThere = before.value !== null;
+    if (request.op === "put") check(reply.version === index, "I9", attempt, reply, "version is not index");
+    else check(reply.deleted === wasThere, "I11", attempt, reply, `before it the value was ${before.value}`);
+    if (request.previous) {
+      const expected = wasThere ? before.value : undefined;
+      const given = reply.previous ?? undefined;
+      const same = given?.value === expected && (!wasThere || given?.version === before.index);
+      check(same, "I11", attempt, reply, `before it the value was ${before.value} of ${before.index}`);
+    }
+  }
+
+  #onGet(attempt: Attempt, reply: Reply): void {
+    const { request } = attempt;
+    if (request.consistency === "stale") this.answered.staleReads++;
+    else this.answered.reads++;
+    const { index, value } = this.model.at(request.key!, reply.index);
+    check(reply.found === (value !== null), "I11", attempt, reply, `the value at that index is ${value}`);
+    if (value === null) return;
+    check(
+      reply.version === index && reply.value === value,
+      "I11",
+      attempt,
+      reply,
+      `it is ${value} of ${index}`,
+    );
+  }
+
+  #onList(attempt: Attempt, reply: Reply): void {
+    this.answered.lists++;
+    const { prefix, limit } = attempt.request;
+    const keys = this.model.keysAt(reply.index).filter((key) => key.startsWith(prefix!));
+    const expected = keys.slice(0, limit!).map((key) => {
+      const { index, value } = this.model.at(key, reply.index);
+      return { key, value, version: index };
+    });
+    const same = JSON.stringify(expected) === JSON.stringify(reply.entries);
+    check(same, "I11", attempt, reply, `the list at that index is ${JSON.stringify(expected)}`);
+    check(
+      (reply.next === null) === (keys.length <= limit!),
+      "I11",
+      attempt,
+      reply,
+      `${keys.length} keys match`,
+    );
+  }
+
+  #checkNotRefused(value: string): void {
+    if (!this.#refusedValues.has(value)) return;
+    const indexes = this.model.indexesOf.get(value);
+    throw new Violation(
+      "replies",
+      `the write of ${value} was refused for certain, but it is at index ${indexes}`,
+    );
+  }
+}
+
+function check(
+  holds: boolean,
+  invariant: Violation["invariant"],
+  attempt: Attempt,
+  reply: Reply,
+  why: string,
+): void {
+  if (holds) return;
+  throw new Violation(
+    invariant,
+    `${attempt.client} asked ${JSON.stringify(attempt.request)} and was told ${
+      JSON.stringify(reply)
+    }, but ${why}`,
+  );
+}

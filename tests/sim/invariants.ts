@@ -1,0 +1,264 @@
+/**
+ * The safety properties of the paper, checked after every event on the real nodes: their memory, their durable
+ * bytes and what they say on the wire. Each check looks only at what changed since the last one.
+ *
+ * @module
+ */
+
+import type { Entry } from "../../lib/raft/types.ts";
+import type { DurableState } from "./durable_state.ts";
+import { Violation } from "./violation.ts";
+
+/** What the checks need to see of a running Server. */
+export interface NodeView {
+  readonly raft: {
+    readonly role: string;
+    readonly currentTerm: number;
+    readonly votedFor: number | null;
+    readonly commitIndex: number;
+    readonly lastIndex: number;
+    entryAt(index: number): Entry | undefined;
+  };
+  readonly store: { digest(): string };
+  readonly appliedIndex: number;
+}
+
+/** What the checks need to see of a disk. */
+export type DurableView = Pick<DurableState, "currentTerm" | "votedFor" | "crcs">;
+
+/** One node and what it looked like after the last event. */
+interface Watched {
+  readonly id: number;
+  readonly durable: DurableView;
+  /** null: it is down. */
+  view: NodeView | null;
+  role: string;
+  currentTerm: number;
+  votedFor: number | null;
+  commitIndex: number;
+  appliedIndex: number;
+  /** The crc of each entry of its log, from 1. */
+  crcs: number[];
+}
+
+/** What the checks saw, for the statistics. */
+export interface Seen {
+  elections: number;
+  leaderChanges: number;
+  truncations: number;
+  rivalLeaders: number;
+}
+
+/** The checks of one cluster. */
+export class Invariants {
+  readonly seen: Seen = { elections: 0, leaderChanges: 0, truncations: 0, rivalLeaders: 0 };
+  /** Called with each entry once, in order, when the first node knows that it is committed. */
+  onCommitted: (entry: Entry) => void = () => {};
+  /** Index of the last committed entry. */
+  committedIndex = 0;
+  readonly #nodes: Watched[];
+  readonly #leaders = new Map<number, number>();
+  /** By index and term: the crc, which stands for the entry and all before it. */
+  readonly #entries = new Map<number, number>();
+  readonly #committedCrcs: number[] = [0];
+  /** Term of the leader that committed the entry at each index. */
+  readonly #committedIn: number[] = [0];
+  readonly #digests = new Map<number, string>();
+
+  constructor(durables: readonly DurableView[]) {
+    this.#nodes = durables.map((durable, i) => ({ id: i + 1, durable, view: null, ...unseen() }));
+  }
+
+  /** A node was started. */
+  onStart(id: number, view: NodeView): void {
+    const node = this.#nodes[id - 1]!;
+    Object.assign(node, unseen());
+    node.view = view;
+    const { currentTerm, votedFor } = view.raft;
+    const { durable } = node;
+    check(currentTerm >= durable.currentTerm, "I7", () => `n${id} forgot term ${durable.currentTerm}`);
+    const keptVote = currentTerm > durable.currentTerm || durable.votedFor === null ||
+      votedFor === durable.votedFor;
+    check(keptVote, "I7", () => `n${id} forgot its vote for ${durable.votedFor} in term ${currentTerm}`);
+  }
+
+  /** A node is down. */
+  onStop(id: number): void {
+    this.#nodes[id - 1]!.view = null;
+  }
+
+  /** Whether the entry that is committed at `index` is on the disks of a majority now. */
+  isOnMajority(index: number): boolean {
+    const crc = this.#committedCrcs[index];
+    const count = this.#nodes.filter(({ durable }) => durable.crcs[index] === crc).length;
+    return crc !== undefined && count * 2 > this.#nodes.length;
+  }
+
+  /** Looks at all that changed. Throws Violation. */
+  check(): void {
+    for (const node of this.#nodes) {
+      if (node.view !== null) this.#checkNode(node, node.view);
+    }
+  }
+
+  #checkNode(node: Watched, { raft, store, appliedIndex }: NodeView): void {
+    const { role, currentTerm, commitIndex } = raft;
+    if (currentTerm !== node.currentTerm || raft.votedFor !== node.votedFor) this.#checkTerm(node, raft);
+    const becameLeader = role === "leader" && (node.role !== "leader" || node.currentTerm !== currentTerm);
+    const stayedLeader = role === "leader" && !becameLeader;
+    this.#checkLog(node, raft, stayedLeader);
+    if (role === "candidate" && currentTerm !== node.currentTerm) this.seen.elections++;
+    node.role = role;
+    node.currentTerm = currentTerm;
+    node.votedFor = raft.votedFor;
+    if (becameLeader) this.#checkNewLeader(node, raft);
+    if (commitIndex !== node.commitIndex) this.#checkCommit(node, raft);
+    if (appliedIndex !== node.appliedIndex) {
+      check(
+        appliedIndex > node.appliedIndex,
+        "I8",
+        () => `n${node.id}: appliedIndex went back to ${appliedIndex}`,
+      );
+      node.appliedIndex = appliedIndex;
+      if (appliedIndex % 8 === 0) this.#checkDigest(node, store.digest());
+    }
+    check(
+      appliedIndex <= commitIndex,
+      "I8",
+      () => `n${node.id} applied ${appliedIndex}, committed ${commitIndex}`,
+    );
+    check(
+      commitIndex <= raft.lastIndex,
+      "I8",
+      () => `n${node.id} committed ${commitIndex} beyond ${raft.lastIndex}`,
+    );
+  }
+
+  #checkTerm(node: Watched, { currentTerm, votedFor }: NodeView["raft"]): void {
+    check(
+      currentTerm >= node.currentTerm,
+      "I7",
+      () => `n${node.id}: term ${node.currentTerm} to ${currentTerm}`,
+    );
+    const sameVote = currentTerm > node.currentTerm || node.votedFor === null || votedFor === node.votedFor;
+    check(
+      sameVote,
+      "I7",
+      () => `n${node.id}: the vote in term ${currentTerm} went from ${node.votedFor} to ${votedFor}`,
+    );
+  }
+
+  #checkLog(node: Watched, raft: NodeView["raft"], stayedLeader: boolean): void {
+    const { crcs } = node;
+    const { lastIndex } = raft;
+    if (
+      crcs.length - 1 === lastIndex && (lastIndex === 0 || raft.entryAt(lastIndex)!.crc === crcs[lastIndex])
+    ) return;
+    // The crc of an entry stands for all before it: only the changed end is looked at.
+    let index = lastIndex;
+    while (index > 0) {
+      const entry = raft.entryAt(index);
+      check(entry !== undefined && entry.index === index, "I3", () => `n${node.id} has no entry ${index}`);
+      if (entry!.crc === crcs[index]) break;
+      const key = index * 2 ** 20 + entry!.term;
+      const known = this.#entries.get(key);
+      check(
+        known === undefined || known === entry!.crc,
+        "I3",
+        () => `n${node.id} has another entry at index ${index}, term ${entry!.term} than a node had before`,
+      );
+      this.#entries.set(key, entry!.crc);
+      index--;
+    }
+    const isCut = crcs.length - 1 > index;
+    check(
+      !isCut || !stayedLeader,
+      "I2",
+      () => `n${node.id} leads term ${raft.currentTerm} and cut its log at ${index}`,
+    );
+    check(
+      index >= node.commitIndex,
+      "I4",
+      () => `n${node.id} committed ${node.commitIndex} and cut its log at ${index}`,
+    );
+    if (isCut) this.seen.truncations++;
+    crcs.length = index + 1;
+    while (++index <= lastIndex) crcs.push(raft.entryAt(index)!.crc);
+  }
+
+  #checkNewLeader({ id, durable, crcs }: Watched, { currentTerm }: NodeView["raft"]): void {
+    const rival = this.#leaders.get(currentTerm);
+    check(
+      rival === undefined || rival === id,
+      "I1",
+      () => `n${rival} and n${id} both lead term ${currentTerm}`,
+    );
+    this.#leaders.set(currentTerm, id);
+    this.seen.leaderChanges++;
+    if (this.#nodes.some((other) => other.id !== id && other.role === "leader" && other.view)) {
+      this.seen.rivalLeaders++;
+    }
+    const votedForItself = durable.currentTerm > currentTerm || durable.votedFor === id;
+    check(
+      durable.currentTerm >= currentTerm && votedForItself,
+      "I14",
+      () => `n${id} leads term ${currentTerm}, but its vote for itself is not on its disk`,
+    );
+    let last = this.committedIndex;
+    // A leader of a later term may have committed more already; this one is then about to step down.
+    while (this.#committedIn[last]! >= currentTerm) last--;
+    check(
+      crcs[last] === this.#committedCrcs[last],
+      "I5",
+      () =>
+        `n${id} leads term ${currentTerm} without the entry ${last}, committed in term ${
+          this.#committedIn[last]
+        }`,
+    );
+  }
+
+  #checkCommit(node: Watched, raft: NodeView["raft"]): void {
+    const { commitIndex, currentTerm } = raft;
+    check(commitIndex > node.commitIndex, "I8", () => `n${node.id}: commitIndex went back to ${commitIndex}`);
+    for (let index = node.commitIndex + 1; index <= commitIndex; index++) {
+      const entry = raft.entryAt(index)!;
+      if (index <= this.committedIndex) {
+        const same = entry.crc === this.#committedCrcs[index];
+        check(
+          same,
+          "I4",
+          () => `n${node.id} committed another entry at index ${index} than was committed before`,
+        );
+        continue;
+      }
+      this.committedIndex = index;
+      this.#committedCrcs.push(entry.crc);
+      this.#committedIn.push(currentTerm);
+      check(
+        this.isOnMajority(index),
+        "I4",
+        () => `n${node.id} committed index ${index}, which is not on the disks of a majority`,
+      );
+      this.onCommitted(entry);
+    }
+    node.commitIndex = commitIndex;
+  }
+
+  #checkDigest({ id, appliedIndex }: Watched, digest: string): void {
+    const known = this.#digests.get(appliedIndex);
+    check(
+      known === undefined || known === digest,
+      "I6",
+      () => `n${id} has another state at index ${appliedIndex}`,
+    );
+    this.#digests.set(appliedIndex, digest);
+  }
+}
+
+function unseen(): Omit<Watched, "id" | "durable" | "view"> {
+  return { role: "", currentTerm: 0, votedFor: null, commitIndex: 0, appliedIndex: 0, crcs: [0] };
+}
+
+function check(holds: boolean, invariant: Violation["invariant"], message: () => string): void {
+  if (!holds) throw new Violation(invariant, message());
+}

@@ -1,0 +1,137 @@
+/**
+ * `deno task sim`: runs seeds of the simulator, says what they covered, and how to see a failure again.
+ *
+ * @module
+ */
+
+import { parseArgs } from "@std/cli";
+import { addCounters, runBatch } from "./batch.ts";
+import { mutants, runMutant } from "./mutants.ts";
+import { enough } from "./scenario.ts";
+import { type Outcome, simulate } from "./simulation.ts";
+
+const usage = `Usage: deno task sim [--seeds N] [--seed S] [--jobs N] [--plant NAME] [--verbose]
+
+  --seeds N      how many seeds to run (default 100, or 1 with --verbose)
+  --seed S       the first of them (default 1)
+  --jobs N       threads (default: as many as there are processors)
+  --stop         begin no more seeds after the first failure
+  --verbose      print the whole trace
+  --plant NAME   first put a known bug into a copy of the source: it must be found
+                 ${Object.keys(mutants).join(", ")}
+`;
+
+/** A violation is printed with this much of what came before it. */
+const tailLines = 60;
+
+let seeAgain = "deno task sim";
+
+async function main(args: string[]): Promise<number> {
+  const options = parseArgs(args, {
+    // --planted is what a copy with a bug in it is told, for the command that it prints.
+    string: ["seeds", "seed", "jobs", "plant", "planted"],
+    boolean: ["verbose", "help", "stop"],
+    unknown: (name) => {
+      console.error(`unknown option ${name}\n\n${usage}`);
+      Deno.exit(2);
+    },
+  });
+  if (options.help) {
+    console.log(usage);
+    return 0;
+  }
+  if (options.plant !== undefined) return await plantAndRun(options.plant, args);
+  const first = numberOf("seed", options.seed, 1);
+  const count = numberOf("seeds", options.seeds, options.verbose ? 1 : 100);
+  if (options.planted !== undefined) seeAgain = `deno task sim --plant ${options.planted}`;
+  if (options.verbose) return runVerbosely(first, count);
+  const jobs = numberOf("jobs", options.jobs, navigator.hardwareConcurrency);
+  return await run({ first, count, jobs, stopAtFailure: options.stop });
+}
+
+async function run(
+  batch: { first: number; count: number; jobs: number; stopAtFailure: boolean },
+): Promise<number> {
+  const startedAt = performance.now();
+  const total: Record<string, number> = {};
+  let passed = 0;
+  let failed = 0;
+  const onOutcome = (outcome: Outcome): void => {
+    addCounters(total, outcome.counters);
+    if (outcome.failure === null) passed++;
+    else {
+      failed++;
+      console.log(describeFailure(outcome));
+    }
+    if ((passed + failed) % 50 === 0) {
+      console.log(`${passed + failed} of ${batch.count} seeds done, ${failed} failed`);
+    }
+  };
+  await runBatch({ ...batch, onOutcome });
+  const seconds = (performance.now() - startedAt) / 1000;
+  console.log(`\nEach seed that passed had at least ${describeCounters(enough)}. All together:\n`);
+  console.log(describeTable(total));
+  console.log(`\n${seconds.toFixed(1)} s, ${Math.round((total.events ?? 0) / seconds)} events per second`);
+  console.log(`${passed} seeds passed, ${failed} failed`);
+  return failed === 0 ? 0 : 1;
+}
+
+function runVerbosely(first: number, count: number): number {
+  let code = 0;
+  for (let seed = first; seed < first + count; seed++) {
+    const outcome = simulate(seed, (line) => console.log(line));
+    if (outcome.failure !== null) {
+      code = 1;
+      console.log(describeFailure({ ...outcome, failure: { ...outcome.failure, tail: [] } }));
+    }
+    console.log(`seed ${seed}: trace ${outcome.digest}, ${describeCounters(outcome.counters)}`);
+  }
+  return code;
+}
+
+function describeFailure({ seed, failure, counters }: Outcome): string {
+  const { invariant, message, tail } = failure!;
+  return [
+    `\nSEED ${seed} FAILED after ${counters.events} events`,
+    `what must hold: ${invariant}`,
+    `what happened:  ${message}`,
+    ...(tail.length > 0 ? ["what came before:"] : []),
+    ...tail.slice(-tailLines),
+    `see it again:   ${seeAgain} --seed ${seed} --seeds 1 --verbose\n`,
+  ].join("\n");
+}
+
+function describeCounters(counters: Record<string, number>): string {
+  return Object.entries(counters).map(([name, value]) => `${value} ${name}`).join(", ");
+}
+
+function describeTable(counters: Record<string, number>): string {
+  return Object.entries(counters).map(([name, value]) => `${String(value).padStart(12)}  ${name}`).join("\n");
+}
+
+function numberOf(name: string, text: string | undefined, byDefault: number): number {
+  if (text === undefined) return byDefault;
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  console.error(`--${name} must be a number, not ${JSON.stringify(text)}\n\n${usage}`);
+  Deno.exit(2);
+}
+
+/** The bug must be found: exit code 0 then, as this is what was asked for. */
+async function plantAndRun(name: string, args: string[]): Promise<number> {
+  const mutant = mutants[name];
+  if (mutant === undefined) {
+    console.error(
+      `there is no bug ${JSON.stringify(name)} to plant; there are ${Object.keys(mutants).join(", ")}`,
+    );
+    return 2;
+  }
+  console.log(`planted in a copy of the source: ${mutant.bug}`);
+  const at = args.findIndex((arg) => arg.startsWith("--plant"));
+  const { code, output } = await runMutant(name, args.toSpliced(at, args[at] === "--plant" ? 2 : 1));
+  console.log(output.trimEnd());
+  const isFound = code === 1 && /, [1-9]\d* failed$/m.test(output);
+  console.log(isFound ? "the planted bug was found" : "the planted bug was NOT found");
+  return isFound ? 0 : 1;
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -1,0 +1,114 @@
+/**
+ * A second, simple state machine: every version of every key, by index, built from the committed entries. It shares
+ * no code with the real one, and remembers everything, so any answer can be checked at the index that it names.
+ *
+ * @module
+ */
+
+import type { Command } from "../../lib/kv/command.ts";
+import type { Entry } from "../../lib/raft/types.ts";
+
+type Write = Exclude<Command, { op: "session" }>;
+
+/** What an entry did. */
+export interface Effect {
+  command: Command | null;
+  /** refused: its condition did not hold; repeated: its session had run it before, at `first`. */
+  kind: "applied" | "refused" | "repeated" | "none";
+  first: number;
+}
+
+/** A value at some moment; null: the key was not there. */
+export interface Version {
+  index: number;
+  value: string | null;
+}
+
+/** Answers of a session are kept for so many numbers. */
+const answersKept = 128;
+
+/** The whole history of the state. */
+export class Model {
+  /** Index of the last committed entry. */
+  index = 0;
+  /** By index. */
+  readonly effects: Effect[] = [{ command: null, kind: "none", first: 0 }];
+  /** Indexes of the entries that carry a value; every value is written by one request only. */
+  readonly indexesOf: Map<string, number[]> = new Map();
+  /** Session writes that were found in the log again. */
+  repeated = 0;
+  readonly #versions = new Map<string, Version[]>();
+  /** Session to number to the index at which it was run. */
+  readonly #sessions = new Map<string, Map<number, number>>();
+
+  /** Takes the next committed entry. */
+  apply(entry: Entry): void {
+    this.index = entry.index;
+    const command = entry.kind === "command" ? entry.command as Command : null;
+    const effect: Effect = { command, kind: "none", first: entry.index };
+    this.effects[entry.index] = effect;
+    if (command === null) return;
+    effect.kind = "applied";
+    if (command.op === "session") this.#sessions.set(String(entry.index), new Map());
+    else this.#write(command, effect);
+  }
+
+  /** The version of a key after the entry at `index`. */
+  at(key: string, index: number): Version {
+    const versions = this.#versions.get(key) ?? [];
+    for (let i = versions.length - 1; i >= 0; i--) {
+      if (versions[i]!.index <= index) return versions[i]!;
+    }
+    return { index: 0, value: null };
+  }
+
+  /** The keys that exist after the entry at `index`, in the order of their UTF-8 bytes. */
+  keysAt(index: number): string[] {
+    const keys = [...this.#versions.keys()].filter((key) => this.at(key, index).value !== null);
+    return keys.sort(byCodePoint);
+  }
+
+  #write(command: Write, effect: Effect): void {
+    const index = effect.first;
+    if (command.op === "put") {
+      const indexes = this.indexesOf.get(command.value);
+      if (indexes === undefined) this.indexesOf.set(command.value, [index]);
+      else indexes.push(index);
+    }
+    const { session, seq } = command;
+    if (session !== undefined && seq !== undefined) {
+      const numbers = this.#sessions.get(session);
+      const first = numbers?.get(seq);
+      if (numbers === undefined || first !== undefined) {
+        effect.kind = "repeated";
+        effect.first = first ?? 0;
+        this.repeated++;
+        return;
+      }
+      if (seq <= Math.max(0, ...numbers.keys()) - answersKept) {
+        effect.kind = "refused";
+        return;
+      }
+      numbers.set(seq, index);
+      numbers.delete(seq - 4 * answersKept);
+    }
+    const present = this.at(command.key, index);
+    const version = present.value === null ? 0 : present.index;
+    if (command.ifVersion !== undefined && command.ifVersion !== version) effect.kind = "refused";
+    else if (command.ifValue !== undefined && command.ifValue !== present.value) effect.kind = "refused";
+    else if (command.op === "put" || present.value !== null) {
+      const versions = this.#versions.get(command.key) ?? [];
+      this.#versions.set(command.key, versions);
+      versions.push({ index, value: command.op === "put" ? command.value : null });
+    }
+  }
+}
+
+function byCodePoint(a: string, b: string): number {
+  const left = [...a].map((c) => c.codePointAt(0)!);
+  const right = [...b].map((c) => c.codePointAt(0)!);
+  for (let i = 0; i < Math.min(left.length, right.length); i++) {
+    if (left[i] !== right[i]) return left[i]! - right[i]!;
+  }
+  return left.length - right.length;
+}

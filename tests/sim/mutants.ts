@@ -1,0 +1,97 @@
+/**
+ * Known bugs, put on purpose into a copy of the source, to see that the simulator finds them. The program itself has
+ * no trace of them: each is a change of its text, which must fit exactly once or the mutant is out of date.
+ *
+ * @module
+ */
+
+/** A bug: in `file`, `from` becomes `to`. */
+export interface Mutant {
+  /** What is wrong with it. */
+  bug: string;
+  changes: { file: string; from: string; to: string }[];
+}
+
+/** All bugs by name. */
+export const mutants: Record<string, Mutant> = {
+  "acknowledge-before-fsync": {
+    bug: "a node acknowledges entries as soon as they are handed to its disk (DESIGN 3, rule 1)",
+    changes: [{
+      file: "lib/server/log_writer.ts",
+      from: "    this.#waiting.push(write);\n",
+      to: `    const isEarly = ({ type }: Message): boolean => type === "appendEntriesResponse";
+    this.#waiting.push({ ...write, messages: write.messages.filter((message) => !isEarly(message)) });
+    this.#owner.onDurable(write.messages.filter(isEarly));
+`,
+    }],
+  },
+  "vote-not-persisted": {
+    bug: "a node's disk never learns for whom it voted (paper figure 2)",
+    changes: [{
+      file: "lib/raft/raft.ts",
+      from: "{ currentTerm: term, votedFor: state.votedFor }",
+      to: "{ currentTerm: term, votedFor: null }",
+    }],
+  },
+  "prevLogTerm-unchecked": {
+    bug: "a follower takes entries whatever the term of the entry before them (paper 5.3)",
+    changes: [{
+      file: "lib/raft/replication.ts",
+      from: "prevLogIndex > log.lastIndex || log.termAt(prevLogIndex) !== prevLogTerm",
+      to: "prevLogIndex > log.lastIndex",
+    }],
+  },
+};
+
+const root = new URL("../../", import.meta.url);
+
+/** The text of `file` with the bug in it. Throws when the bug does not fit. */
+export function plant(name: string, file: string, text: string): string {
+  for (const change of mutants[name]?.changes ?? []) {
+    if (change.file !== file) continue;
+    const parts = text.split(change.from);
+    if (parts.length !== 2) {
+      throw new Error(
+        `the mutant ${name} fits ${parts.length - 1} times into ${file}, not once; bring it up to date`,
+      );
+    }
+    text = parts.join(change.to);
+  }
+  return text;
+}
+
+/** Makes a copy of the source with a bug in it, in a new folder; the caller removes it. */
+export async function makeMutant(name: string): Promise<string> {
+  const folder = await Deno.makeTempDir({ prefix: "kvapp-mutant-" });
+  for (const part of ["lib", "tests/sim"]) await copy(part, folder);
+  await Deno.copyFile(new URL("deno.json", root), `${folder}/deno.json`);
+  for (const { file } of mutants[name]!.changes) {
+    const path = `${folder}/${file}`;
+    await Deno.writeTextFile(path, plant(name, file, await Deno.readTextFile(path)));
+  }
+  return folder;
+}
+
+async function copy(part: string, folder: string): Promise<void> {
+  await Deno.mkdir(`${folder}/${part}`, { recursive: true });
+  for await (const { name, isDirectory } of Deno.readDir(new URL(`${part}/`, root))) {
+    if (isDirectory) await copy(`${part}/${name}`, folder);
+    else await Deno.copyFile(new URL(`${part}/${name}`, root), `${folder}/${part}/${name}`);
+  }
+}
+
+/** Runs the simulator with `args` on a copy of the source that has a bug; the code is 1 when that was found. */
+export async function runMutant(name: string, args: string[]): Promise<{ code: number; output: string }> {
+  const folder = await makeMutant(name);
+  try {
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", "tests/sim/main.ts", ...args, "--planted", name],
+      cwd: folder,
+      stdin: "null",
+    }).output();
+    const decoder = new TextDecoder();
+    return { code, output: decoder.decode(stdout) + decoder.decode(stderr) };
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}

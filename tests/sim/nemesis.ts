@@ -1,0 +1,257 @@
+/**
+ * Makes things go wrong, at random moments, as the scenario says, and makes all of it end again.
+ *
+ * @module
+ */
+
+import type { Cluster, Node } from "./cluster.ts";
+import type { Random } from "./random.ts";
+import { enough, type FaultKind } from "./scenario.ts";
+import type { World } from "./world.ts";
+
+/** The source of all faults of one run. */
+export class Nemesis {
+  readonly count: Record<FaultKind | "restart" | "killed", number>;
+  readonly #world: World;
+  readonly #cluster: Cluster;
+  readonly #random: Random;
+  readonly #clients: readonly string[];
+  /** What takes present faults back. */
+  readonly #undo = new Set<() => void>();
+  #stopped = false;
+
+  constructor(cluster: Cluster, options: { random: Random; clients: readonly string[] }) {
+    this.#cluster = cluster;
+    this.#world = cluster.world;
+    this.#random = options.random;
+    this.#clients = options.clients;
+    const kinds = Object.keys(cluster.scenario.faults.weights) as FaultKind[];
+    this.count = Object.fromEntries(
+      [...kinds, "restart", "killed"].map((kind) => [kind, 0]),
+    ) as Nemesis["count"];
+    cluster.onStopped = (node) => this.#restartLater(node);
+    for (const node of cluster.nodes) this.#crashAtBoundaries(node);
+  }
+
+  /** Crashes so far: processes that ended without being asked to. */
+  get crashes(): number {
+    return this.count.killed;
+  }
+
+  /** Cuts of the network so far. */
+  get partitions(): number {
+    const { partition, isolate, isolateLeader, oneWay, bridge, cutClients } = this.count;
+    return partition + isolate + isolateLeader + oneWay + bridge + cutClients;
+  }
+
+  /** Starts the nodes, one after another, and the faults. */
+  start(): void {
+    for (const node of this.#cluster.nodes) {
+      this.#later(this.#random.exponential(50), `start n${node.id}`, () => this.#cluster.start(node));
+    }
+    this.#next();
+  }
+
+  /** Ends all faults: nodes are up, the network is whole, disks are as fast as they get. */
+  stop(): void {
+    this.#stopped = true;
+    for (const undo of [...this.#undo]) undo();
+    for (const node of this.#cluster.nodes) {
+      node.machine.disk.failNext = false;
+      this.#armed.delete(node);
+      this.#cluster.start(node);
+    }
+  }
+
+  readonly #armed = new Set<Node>();
+
+  #next(): void {
+    const { gapMsMean, weights } = this.#cluster.scenario.faults;
+    this.#later(this.#random.exponential(gapMsMean), "fault", () => {
+      if (this.#stopped) return;
+      this.#inflict(this.#random.weighted(this.#favour(weights)));
+      this.#next();
+    });
+  }
+
+  /** A run goes on until it has had enough crashes and cuts, so what it has had too little of comes first. */
+  #favour(weights: Record<FaultKind, number>): Record<FaultKind, number> {
+    const crashFactor = this.crashes < enough.crashes ? 3 : 1;
+    const cutFactor = this.partitions < enough.partitions ? 3 : 1;
+    const { crash, crashWhileWriting, partition, isolate, isolateLeader, oneWay } = weights;
+    return {
+      ...weights,
+      crash: crash * crashFactor,
+      crashWhileWriting: crashWhileWriting * crashFactor,
+      partition: partition * cutFactor,
+      isolate: isolate * cutFactor,
+      isolateLeader: isolateLeader * cutFactor,
+      oneWay: oneWay * cutFactor,
+    };
+  }
+
+  #inflict(kind: FaultKind): void {
+    const node = this.#random.pick(this.#cluster.nodes);
+    const target = this.#random.chance(0.4) ? this.#cluster.leader ?? node : node;
+    this.#world.note("", `fault: ${kind}`);
+    this.count[kind]++;
+    switch (kind) {
+      case "crash":
+        return this.#crash(target);
+      case "crashWhileWriting":
+        return void this.#armed.add(target);
+      case "crashAll":
+        for (const each of this.#cluster.nodes) this.#crash(each);
+        return;
+      case "stop":
+        return this.#stop(target);
+      case "pause":
+        return this.#pause(target);
+      case "slowDisk":
+        return this.#slowDisk(target);
+      case "diskError":
+        if (target.server !== null) target.machine.disk.failNext = target.mayStop = true;
+        return;
+      case "reset":
+        return this.#reset();
+      case "slowHost":
+        this.#world.network.slow(target.machine.name, this.#random.between(2, 30));
+        return this.#undoLater(() => this.#world.network.slow(target.machine.name, 1));
+      default:
+        return this.#undoLater(this.#world.cut(this.#links(kind, target)));
+    }
+  }
+
+  /** Crashes a node while an operation of its disk is under way, or right after it: where it hurts most. */
+  #crashAtBoundaries(node: Node): void {
+    node.machine.disk.onStart = (ms, kind) => {
+      if (!this.#armed.has(node) || kind !== "append" && this.#random.chance(0.7)) return;
+      this.#armed.delete(node);
+      const life = node.machine.life;
+      this.#later(ms * this.#random.between(0, 1.3), `crash n${node.id}`, () => {
+        if (node.machine.life === life) this.#crash(node);
+      });
+    };
+  }
+
+  #crash(node: Node): void {
+    if (node.server === null || this.#stopped) return;
+    const { powerChance } = this.#cluster.scenario.faults;
+    this.count.killed++;
+    this.#cluster.crash(node, this.#random.chance(powerChance) ? "power" : "kill");
+    this.#restartLater(node);
+  }
+
+  #restartLater(node: Node): void {
+    const { faults, timing } = this.#cluster.scenario;
+    const ms = this.#random.chance(0.5)
+      ? this.#random.between(0, timing.electionTimeoutMinMs)
+      : this.#random.exponential(faults.durationMsMean);
+    this.#later(ms, `restart n${node.id}`, () => {
+      if (node.server !== null) return;
+      this.count.restart++;
+      this.#cluster.start(node);
+      const life = node.machine.life;
+      if (!this.#random.chance(faults.againChance)) return;
+      this.#later(this.#random.between(0, timing.electionTimeoutMaxMs), `crash n${node.id} again`, () => {
+        if (node.machine.life === life) this.#crash(node);
+      });
+    });
+  }
+
+  /** A clean stop, as a person asks for it. */
+  #stop(node: Node): void {
+    const { server, machine: { life } } = node;
+    if (server === null || life!.paused) return;
+    const end = (): void => {
+      if (node.machine.life !== life) return;
+      this.#cluster.crash(node, "kill");
+      this.#restartLater(node);
+    };
+    server.close(() => this.#later(0, `n${node.id} has stopped`, end));
+    this.#later(5000, `n${node.id} is made to stop`, end);
+  }
+
+  #pause(node: Node): void {
+    const { electionTimeoutMaxMs } = this.#cluster.scenario.timing;
+    const { machine } = node;
+    machine.pause();
+    const resume = (): void => machine.resume();
+    this.#undo.add(resume);
+    this.#later(
+      electionTimeoutMaxMs * this.#random.pick([0.2, 1, 3, 10]) * this.#random.next(),
+      "resume",
+      () => {
+        this.#undo.delete(resume);
+        resume();
+      },
+    );
+  }
+
+  #slowDisk(node: Node): void {
+    const { disk } = node.machine;
+    disk.slowness = this.#random.pick([5, 20, 100]);
+    this.#undoLater(() => {
+      disk.slowness = 1;
+    });
+  }
+
+  #reset(): void {
+    const hosts = [...this.#cluster.nodes.map(({ machine }) => machine.name), ...this.#clients];
+    const [a, b] = this.#random.shuffled(hosts);
+    if (this.#random.chance(0.3)) { for (const host of hosts) this.#world.network.reset(a!, host); }
+    else this.#world.network.reset(a!, b!);
+  }
+
+  #links(kind: FaultKind, target: Node): [string, string][] {
+    const names = this.#random.shuffled(this.#cluster.nodes.map(({ machine }) => machine.name));
+    const everyone = [...names, ...this.#clients];
+    const leader = this.#cluster.leader?.machine.name ?? target.machine.name;
+    const one = kind === "isolateLeader" ? leader : target.machine.name;
+    const others = names.filter((name) => name !== one);
+    switch (kind) {
+      case "isolate":
+      case "isolateLeader":
+        return bothWays([one], this.#cluster.nodes.length === 1 ? [...this.#clients] : others);
+      case "cutClients":
+        return this.#random.chance(0.5)
+          ? bothWays([one], this.#clients)
+          : this.#clients.map((client): [string, string] => [one, client]);
+      case "oneWay": {
+        const from = this.#random.shuffled(everyone).slice(0, 1 + this.#random.below(everyone.length - 1));
+        const to = everyone.filter((name) => !from.includes(name));
+        return this.#random.chance(0.5)
+          ? from.flatMap((a) => to.map((b): [string, string] => [a, b]))
+          : everyone.filter((name) => name !== one).map((a): [string, string] =>
+            from.includes(one) ? [a, one] : [one, a]
+          );
+      }
+      case "bridge": {
+        // Two halves that only one node can talk to.
+        const half = 1 + Math.floor(others.length / 2);
+        return bothWays(others.slice(0, half), others.slice(half));
+      }
+      default: {
+        const cut = 1 + this.#random.below(everyone.length - 1);
+        const mixed = this.#random.shuffled(everyone);
+        return bothWays(mixed.slice(0, cut), mixed.slice(cut));
+      }
+    }
+  }
+
+  #undoLater(undo: () => void): void {
+    const once = (): void => {
+      if (this.#undo.delete(once)) undo();
+    };
+    this.#undo.add(once);
+    this.#later(this.#random.exponential(this.#cluster.scenario.faults.durationMsMean), "fault ends", once);
+  }
+
+  #later(ms: number, what: string, run: () => void): void {
+    this.#world.scheduler.schedule(ms, null, what, run);
+  }
+}
+
+function bothWays(left: readonly string[], right: readonly string[]): [string, string][] {
+  return left.flatMap((a) => right.flatMap((b): [string, string][] => [[a, b], [b, a]]));
+}

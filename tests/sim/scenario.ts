@@ -1,0 +1,159 @@
+/**
+ * What one seed is about: how many nodes, how fast everything is, what clients do and which faults there are. Each
+ * seed leaves some kinds of faults out and has more of others, because faults hide each other's consequences.
+ *
+ * @module
+ */
+
+import type { Timing } from "../../lib/server/options.ts";
+import type { Random } from "./random.ts";
+import type { Workload } from "./workload.ts";
+import type { WorldFaults } from "./world.ts";
+
+/** What a seed must have seen before it counts. */
+export const enough = { events: 20_000, acknowledged: 200, crashes: 5, partitions: 3 };
+
+/** The kinds of things that go wrong. */
+export type FaultKind =
+  | "crash"
+  | "crashWhileWriting"
+  | "crashAll"
+  | "stop"
+  | "partition"
+  | "isolate"
+  | "isolateLeader"
+  | "oneWay"
+  | "bridge"
+  | "cutClients"
+  | "reset"
+  | "slowHost"
+  | "pause"
+  | "slowDisk"
+  | "diskError";
+
+/** Everything that a seed decides once. */
+export interface Scenario {
+  nodes: number;
+  timing: Timing;
+  requestTimeoutMs: number;
+  world: WorldFaults;
+  workload: Workload;
+  faults: {
+    /** Average time between two faults. */
+    gapMsMean: number;
+    /** How often each kind is chosen; 0: never in this seed. */
+    weights: Record<FaultKind, number>;
+    /** Average time that a fault lasts. */
+    durationMsMean: number;
+    /** The part of crashes that take the machine's power. */
+    powerChance: number;
+    /** The part of restarts after which another crash follows within an election timeout. */
+    againChance: number;
+  };
+}
+
+/** Draws the scenario of a seed. */
+export function drawScenario(random: Random): Scenario {
+  const timing = drawTiming(random.fork("timing"));
+  const world = random.fork("world");
+  return {
+    nodes: Number(random.weighted({ "1": 6, "3": 60, "5": 34 })),
+    timing,
+    requestTimeoutMs: random.pick([300, 1000, 5000]),
+    world: {
+      grainMicroseconds: random.pick([1, 100, 500, 2000]),
+      clock: { driftMax: random.pick([0, 0.01, 0.1]), lateMsMax: random.pick([0, 1, 10]) },
+      disk: {
+        latencyMsMin: random.pick([0.05, 0.2, 1]),
+        latencyMsMean: random.pick([0.1, 1, 10]),
+        stallChance: random.chance(0.15) ? 0.005 : 0,
+        stallMsMax: random.between(500, 4000),
+        pageBytes: random.pick([512, 512, 4096]),
+      },
+      network: drawNetwork(world, timing),
+    },
+    workload: drawWorkload(random.fork("workload")),
+    faults: drawFaults(random.fork("faults"), timing),
+  };
+}
+
+function drawTiming(random: Random): Timing {
+  const heartbeatIntervalMs = random.pick([20, 50, 50, 100]);
+  const electionTimeoutMinMs = heartbeatIntervalMs * random.pick([3, 3, 5]);
+  return {
+    eventLoopDelayMs: random.chance(0.1) ? random.between(1, 10) : 0,
+    heartbeatIntervalMs,
+    electionTimeoutMinMs,
+    electionTimeoutMaxMs: electionTimeoutMinMs * random.pick([1.3, 2, 2, 3]),
+    networkDelayMs: random.chance(0.1) ? random.between(1, 5) : 0,
+    clientDelayMs: random.chance(0.1) ? random.between(1, 5) : 0,
+  };
+}
+
+function drawNetwork(random: Random, timing: Timing): WorldFaults["network"] {
+  // A round trip must fit into an election timeout several times, or nobody can ever lead.
+  const roundTripMs = timing.electionTimeoutMinMs * random.pick([0.005, 0.03, 0.15]);
+  return {
+    latencyMsMin: roundTripMs * random.between(0, 0.3),
+    latencyMsMean: roundTripMs * random.between(0.1, 0.3),
+    tailChance: random.chance(0.3) ? random.between(0, 0.05) : 0,
+    tailMsMax: timing.electionTimeoutMaxMs * random.between(0.2, 2),
+    splitChance: random.pick([0, 0.02, 0.3]),
+    windowBytes: random.pick([2 << 10, 64 << 10, 256 << 10]),
+  };
+}
+
+function drawWorkload(random: Random): Workload {
+  return {
+    clients: 1 + random.below(5),
+    inFlight: random.pick([1, 2, 4, 8]),
+    thinkMsMean: random.pick([50, 150, 300]),
+    timeoutMs: random.pick([300, 1000, 3000]),
+    keys: random.pick([2, 5, 15, 40]),
+    weights: {
+      put: random.between(2, 8),
+      delete: random.between(0, 1),
+      get: random.between(1, 6),
+      staleGet: random.between(0, 1),
+      list: random.between(0, 0.4),
+    },
+    sessionChance: random.pick([0, 0.4, 1]),
+    conditionChance: random.pick([0, 0.1, 0.5]),
+    valueCharsMax: random.pick([1, 100, 600, 3000]),
+  };
+}
+
+function drawFaults(random: Random, timing: Timing): Scenario["faults"] {
+  const weights: Record<FaultKind, number> = {
+    crash: 2,
+    crashWhileWriting: 3,
+    crashAll: 0.5,
+    stop: 0.5,
+    partition: 2,
+    isolate: 1,
+    isolateLeader: 2,
+    oneWay: 2,
+    bridge: 0.5,
+    cutClients: 0.5,
+    reset: 2,
+    slowHost: 1,
+    pause: 2,
+    slowDisk: 1,
+    diskError: 0.3,
+  };
+  for (const kind of Object.keys(weights) as FaultKind[]) {
+    weights[kind] *= random.chance(0.35) ? 0 : random.between(0.3, 2);
+  }
+  // Every seed has crashes and partitions; the rest is as it comes.
+  if (weights.crash + weights.crashWhileWriting === 0) weights.crashWhileWriting = 2;
+  if (weights.partition + weights.isolate + weights.isolateLeader + weights.oneWay === 0) {
+    weights.partition = 2;
+  }
+  return {
+    gapMsMean: timing.electionTimeoutMaxMs * random.between(1, 5),
+    weights,
+    durationMsMean: timing.electionTimeoutMaxMs * random.between(1, 6),
+    powerChance: random.pick([0.5, 0.8, 1]),
+    againChance: random.pick([0, 0.1, 0.4]),
+  };
+}

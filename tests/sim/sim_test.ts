@@ -1,0 +1,56 @@
+import { assert, assertEquals, assertNotEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { addCounters, runBatch } from "./batch.ts";
+import { mutants, plant, runMutant } from "./mutants.ts";
+import { enough } from "./scenario.ts";
+import { type Outcome, simulate } from "./simulation.ts";
+
+/** Enough for every kind of fault to occur; `deno task sim` runs hundreds. */
+const sample = { first: 1, count: 24, jobs: 2, stopAtFailure: false };
+
+Deno.test("simulate() finds nothing wrong in a sample of seeds, and every kind of fault occurs in it", async () => {
+  const total: Record<string, number> = {};
+  const failures: string[] = [];
+  const onOutcome = ({ seed, failure, counters }: Outcome): void => {
+    if (failure !== null) failures.push(`seed ${seed}: ${failure.invariant}: ${failure.message}`);
+    else {for (const [name, least] of Object.entries(enough)) {
+        assert(counters[name]! >= least, `seed ${seed}: ${name}`);
+      }}
+    addCounters(total, counters);
+  };
+  await runBatch({ ...sample, onOutcome });
+  assertEquals(failures, []);
+  const missing = Object.keys(total).filter((name) => total[name] === 0);
+  assertEquals(missing, [], "nothing of what can happen was left out");
+});
+
+Deno.test("simulate() gives the same trace for the same seed, and another one for another", () => {
+  const { digest } = simulate(7);
+  assertEquals(simulate(7).digest, digest);
+  assertNotEquals(simulate(8).digest, digest);
+});
+
+/** A seed in which each planted bug comes to light, so that the test need not search. */
+const found: Record<string, number> = {};
+
+for (const name of Object.keys(mutants)) {
+  Deno.test(`runMutant() finds the planted bug ${name}`, async () => {
+    const { code, output } = await runMutant(name, [
+      "--seed",
+      String(found[name]),
+      "--seeds",
+      "1",
+      "--jobs",
+      "1",
+    ]);
+    assertEquals(code, 1, output);
+    assertStringIncludes(output, "0 seeds passed, 1 failed");
+    assertStringIncludes(output, `deno task sim --plant ${name} --seed ${found[name]} --seeds 1 --verbose`);
+  });
+}
+
+Deno.test("plant() refuses a bug that does not fit the source exactly once", () => {
+  const [name] = Object.keys(mutants);
+  const { file, from } = mutants[name!]!.changes[0]!;
+  assertThrows(() => plant(name!, file, "nothing of the kind"), Error, "fits 0 times");
+  assertThrows(() => plant(name!, file, from + from), Error, "fits 2 times");
+});

@@ -1,0 +1,195 @@
+/**
+ * One seed from beginning to end: a cluster, clients and faults until enough has happened, then no more faults, and
+ * everything must come to rest in one agreed state.
+ *
+ * @module
+ */
+
+import { AssertionFailed } from "../../lib/assert.ts";
+import { Cluster } from "./cluster.ts";
+import { History } from "./history.ts";
+import { Nemesis } from "./nemesis.ts";
+import { Random } from "./random.ts";
+import { drawScenario, enough, type Scenario } from "./scenario.ts";
+import { invariants, Violation } from "./violation.ts";
+import { Client } from "./workload.ts";
+import { World } from "./world.ts";
+
+/** A run that needs more events than this has stopped making progress. */
+const eventsMax = 600_000;
+/** Simulated time within which a cluster without faults agrees. */
+const convergenceMsMax = 20_000;
+
+/** What came of a seed. */
+export interface Outcome {
+  seed: number;
+  /** Equal for equal runs. */
+  digest: string;
+  counters: Record<string, number>;
+  failure: Failure | null;
+}
+
+/** What went wrong. */
+export interface Failure {
+  /** The invariant in words. */
+  invariant: string;
+  message: string;
+  /** What happened last. */
+  tail: string[];
+}
+
+/** Runs a seed. `onLine` is given the whole trace. */
+export function simulate(seed: number, onLine: ((line: string) => void) | null = null): Outcome {
+  const random = new Random(`kvapp ${seed}`);
+  const scenario = drawScenario(random.fork("scenario"));
+  const run = new Run(random, scenario);
+  run.world.trace.onLine = onLine;
+  let failure: Failure | null = null;
+  try {
+    run.play();
+  } catch (error) {
+    failure = explain(error, run);
+  }
+  return { seed, digest: run.world.trace.digest, counters: run.counters(), failure };
+}
+
+function explain(error: unknown, run: Run): Failure {
+  const tail = run.world.trace.tail();
+  if (error instanceof Violation) {
+    return { invariant: `${error.invariant}: ${invariants[error.invariant]}`, message: error.message, tail };
+  }
+  const message = error instanceof Error ? error.stack ?? error.message : String(error);
+  const invariant = error instanceof AssertionFailed
+    ? "an assertion of the program failed"
+    : "nothing is thrown inside of a node's handlers";
+  return { invariant, message, tail };
+}
+
+class Run {
+  readonly world: World;
+  readonly cluster: Cluster;
+  readonly history: History;
+  readonly clients: Client[] = [];
+  readonly nemesis: Nemesis;
+  #convergenceMs = 0;
+
+  constructor(random: Random, readonly scenario: Scenario) {
+    this.world = new World(random.fork("world"), scenario.world);
+    this.cluster = new Cluster(this.world, scenario);
+    this.history = new History((index) => this.cluster.invariants.isOnMajority(index));
+    this.cluster.invariants.onCommitted = (entry) => this.history.onCommitted(entry);
+    const { workload, nodes } = scenario;
+    for (let i = 1; i <= workload.clients; i++) {
+      const name = `c${i}`;
+      this.world.machine(name, (io) => {
+        const options = { workload, nodes, history: this.history, random: random.fork(name) };
+        this.clients.push(new Client(name, io, options));
+      }).restart();
+    }
+    this.nemesis = new Nemesis(this.cluster, {
+      random: random.fork("nemesis"),
+      clients: this.clients.map(({ name }) => name),
+    });
+  }
+
+  play(): void {
+    this.nemesis.start();
+    for (const client of this.clients) client.start();
+    const { trace } = this.world;
+    while (!this.#isEnough()) {
+      if (trace.events > eventsMax) {
+        this.#fail(`after ${eventsMax} events only ${JSON.stringify(this.counters())}`);
+      }
+      this.#step();
+    }
+    this.#calmDown();
+    this.#checkStores();
+  }
+
+  counters(): Record<string, number> {
+    const { nemesis, history, world } = this;
+    const { answered, model } = history;
+    const { seen } = this.cluster.invariants;
+    return {
+      events: world.trace.events,
+      acknowledged: history.acknowledged,
+      crashes: nemesis.crashes,
+      partitions: nemesis.partitions,
+      ...seen,
+      tornFiles: this.cluster.nodes.reduce((sum, { machine }) => sum + machine.disk.tornFiles, 0),
+      entries: model.index,
+      repeatedSessionWrites: model.repeated,
+      ...answered,
+      unknownOutcomes: history.attempts.filter(({ outcome }) => outcome === "unknown").length,
+      simulatedSeconds: Math.round(world.scheduler.now / 1000),
+      slowestConvergenceMs: Math.round(this.#convergenceMs),
+      ...Object.fromEntries(Object.entries(nemesis.count).map(([kind, count]) => [`fault ${kind}`, count])),
+    };
+  }
+
+  #isEnough(): boolean {
+    return this.world.trace.events >= enough.events && this.history.acknowledged >= enough.acknowledged &&
+      this.nemesis.crashes >= enough.crashes && this.nemesis.partitions >= enough.partitions;
+  }
+
+  #step(): void {
+    if (this.world.step() === null) this.#fail("nothing will ever happen again");
+    this.cluster.invariants.check();
+    const { trace } = this.world;
+    for (const { server } of this.cluster.nodes) {
+      if (server !== null) {
+        trace.add(server.raft.currentTerm ^ server.raft.lastIndex << 8 ^ server.appliedIndex << 16);
+      }
+    }
+  }
+
+  /** The faults end; what is under way ends, a last write succeeds, all nodes agree. */
+  #calmDown(): void {
+    this.world.note("", "no more faults");
+    const healedAt = this.world.scheduler.now;
+    this.nemesis.stop();
+    for (const client of this.clients) client.stop();
+    let written = false;
+    this.clients[0]!.probe(() => written = true);
+    while (!written || !this.cluster.hasConverged || this.clients.some((client) => !client.isIdle)) {
+      this.#convergenceMs = this.world.scheduler.now - healedAt;
+      if (this.#convergenceMs > convergenceMsMax) {
+        const busy = this.clients.filter((client) => !client.isIdle).map(({ name }) => name);
+        this.#fail(
+          `${convergenceMsMax} ms after the last fault: ${this.cluster.describe()}; ` +
+            `the last write was ${written ? "" : "not "}acknowledged; clients still at it: ${
+              busy.join(" ") || "none"
+            }`,
+        );
+      }
+      this.#step();
+    }
+  }
+
+  /** Every node holds exactly what the committed entries come to. */
+  #checkStores(): void {
+    const { model } = this.history;
+    const keys = model.keysAt(model.index);
+    const digests = new Set(this.cluster.up.map(({ server }) => server!.store.digest()));
+    if (digests.size !== 1) {
+      throw new Violation("I6", `the nodes ended with different states: ${[...digests]}`);
+    }
+    for (const { id, server } of this.cluster.up) {
+      for (const key of keys) {
+        const { index, value } = model.at(key, model.index);
+        const held = server!.store.get(key);
+        if (held?.value === value && held.version === index) continue;
+        throw new Violation(
+          "I9",
+          `n${id} ended with ${JSON.stringify(held)} at ${key}, not ${value} of ${index}`,
+        );
+      }
+      if (server!.store.size === keys.length) continue;
+      throw new Violation("I9", `n${id} ended with ${server!.store.size} keys, not ${keys.length}`);
+    }
+  }
+
+  #fail(message: string): never {
+    throw new Violation("convergence", message);
+  }
+}

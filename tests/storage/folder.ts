@@ -1,0 +1,134 @@
+/**
+ * A data folder on the simulator's disk, for tests of what is stored in it: everything that is done to the disk is
+ * written down, and the process or the power can end at any moment.
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import type { Disk, Done } from "../../lib/io/io.ts";
+import { makeEntry } from "../../lib/raft/entry.ts";
+import type { Entry, HardState, Write } from "../../lib/raft/types.ts";
+import { type Identity, type Recovered, Storage } from "../../lib/storage/storage.ts";
+import { FakeDisk } from "../sim/fake_disk.ts";
+import { Random } from "../sim/random.ts";
+import { Life, Scheduler } from "../sim/scheduler.ts";
+import { calm } from "../sim/world.ts";
+
+export const stateName = "state.json";
+export const logName = "log/00000000000000000001.log";
+
+/** Where a node keeps its files. */
+export class Folder {
+  /** What was started on the disk, such as "append log/00000000000000000001.log". */
+  operations: string[] = [];
+  readonly random: Random;
+  readonly fake: FakeDisk;
+  #life = new Life("node");
+  #scheduler: Scheduler;
+
+  constructor(seed = "folder", pageBytes = 512) {
+    this.random = new Random(seed);
+    this.#scheduler = new Scheduler(this.random.fork("time"), { grainMicroseconds: 1 });
+    this.fake = new FakeDisk(this.#scheduler, this.random.fork("disk"), { ...calm.disk, pageBytes });
+  }
+
+  /** The disk as the present process sees it. */
+  get disk(): Disk {
+    const disk = this.fake.of(this.#life);
+    return {
+      ...disk,
+      append: (name, bytes, done) => this.#note(`append ${name}`, () => disk.append(name, bytes, done)),
+      replace: (name, bytes, done) => this.#note(`replace ${name}`, () => disk.replace(name, bytes, done)),
+      truncate: (name, size, done) => this.#note(`truncate ${name}`, () => disk.truncate(name, size, done)),
+      remove: (name, done) => this.#note(`remove ${name}`, () => disk.remove(name, done)),
+    };
+  }
+
+  /** Runs an operation to its end and returns its outcome. */
+  finish(start: (done: Done) => void): Error | null {
+    let outcome: Error | null | undefined;
+    start((error) => outcome = error);
+    while (outcome === undefined && this.step());
+    if (outcome === undefined) throw new Error("the operation never ends");
+    return outcome;
+  }
+
+  /** Runs an operation that must succeed. */
+  do(start: (done: Done) => void): void {
+    assertEquals(this.finish(start), null);
+  }
+
+  /** Lets one thing happen on the disk; false: nothing is under way. */
+  step(): boolean {
+    const event = this.#scheduler.next();
+    event?.run?.();
+    return event !== null;
+  }
+
+  /** Ends the process, and with `power` everything that is not durable. */
+  crash(options: { power: boolean }): void {
+    this.#life.alive = false;
+    this.#life = new Life("node");
+    this.fake.onCrash(options);
+  }
+
+  /** Puts a file there, durably; null removes it. */
+  put(name: string, bytes: Uint8Array | null): void {
+    if (bytes !== null) return this.do((done) => this.disk.replace(name, bytes, done));
+    if (this.disk.read(name) !== null) this.do((done) => this.disk.remove(name, done));
+  }
+
+  #note(operation: string, run: () => void): void {
+    this.operations.push(operation);
+    run();
+  }
+}
+
+/** The identity of node 1 in these tests. */
+export const identity: Identity = {
+  nodeId: 1,
+  incarnation: "0123456789abcdef",
+  starts: 1,
+  clusterId: "00000000c1a55e75",
+  pinned: null,
+};
+
+/** Starts a node on a folder: what it finds, and its storage, repaired and ready for use. */
+export function open(folder: Folder): { storage: Storage; found: Recovered } {
+  const storage = new Storage(folder.disk);
+  const found = storage.recover(identity.nodeId);
+  folder.do((done) => storage.repair(done));
+  folder.do((done) => storage.saveIdentity({ ...identity, starts: (found.identity?.starts ?? 0) + 1 }, done));
+  return { storage, found };
+}
+
+/** `count` entries of one term behind `before`; `size` is about the length of each line. */
+export function entriesAfter(
+  before: Entry | null,
+  options: { count: number; term: number; size?: number },
+): Entry[] {
+  const entries: Entry[] = [];
+  for (let i = 0; i < options.count; i++) {
+    const last = entries.at(-1) ?? before;
+    const index = (last?.index ?? 0) + 1;
+    entries.push(makeEntry({
+      index,
+      term: options.term,
+      kind: "command",
+      command: { op: "put", key: `key ${index}`, value: "v".repeat(options.size ?? 10) },
+      prevCrc: last?.crc ?? 0,
+    }));
+  }
+  return entries;
+}
+
+/** A write of entries, of a new term or vote, or both. */
+export function write(entries: Entry[], hardState: HardState | null = null): Write {
+  return { hardState, entries, messages: [] };
+}
+
+/** What must be equal for two logs to be equal. */
+export function lines(entries: readonly Entry[]): string {
+  return entries.map(({ line }) => new TextDecoder().decode(line)).join("");
+}
