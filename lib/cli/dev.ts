@@ -6,6 +6,7 @@
  */
 
 import { ensureDir } from "@std/fs";
+import { fileURLToPath } from "node:url";
 import { connect } from "../client/client.ts";
 import { clientPortOffset } from "../client/addresses.ts";
 import { ClientError } from "../client/errors.ts";
@@ -98,8 +99,8 @@ async function prepareFolder(nodes: number, fresh: boolean): Promise<void> {
   await ensureDir(folder);
   const names = Array.from(Deno.readDirSync(folder), (entry) => entry.name);
   const old = names.filter((name) => /^\d+$/.test(name));
+  for (const name of old) await checkUnused(`${folder}/${name}`);
   if (fresh) {
-    for (const name of old) await checkUnused(`${folder}/${name}`);
     for (const name of names.filter((it) => /^\d+(\.log)?$/.test(it))) {
       await Deno.remove(`${folder}/${name}`, { recursive: true });
     }
@@ -145,7 +146,8 @@ function startNode(
     isStopping: () => boolean;
   },
 ): Node {
-  const program = Deno.build.standalone ? [Deno.execPath()] : [Deno.execPath(), "run", "-A", Deno.mainModule];
+  const main = Deno.mainModule.startsWith("file:") ? fileURLToPath(Deno.mainModule) : Deno.mainModule;
+  const program = Deno.build.standalone ? [Deno.execPath()] : [Deno.execPath(), "run", "-A", main];
   const serve = ["serve", "--node-id", `${id}`, "--bind", cluster[id - 1]!, "--cluster", cluster.join(",")];
   const words = [...program, ...serve, "--data-dir", `${folder}/${id}`, ...timingArguments(parsed)];
   const process = new Deno.Command(words[0]!, {
@@ -169,9 +171,12 @@ function startNode(
   return { process, ended };
 }
 
+/** Written at once, so that the end of a node that was killed with this process can be read too. */
 async function keepJournal(process: Deno.ChildProcess, path: string): Promise<void> {
-  const file = await Deno.open(path, { write: true, create: true, append: true });
-  await process.stderr.pipeTo(file.writable);
+  using file = Deno.openSync(path, { write: true, create: true, append: true });
+  for await (const chunk of process.stderr) {
+    for (let at = 0; at < chunk.length;) at += file.writeSync(chunk.subarray(at));
+  }
 }
 
 /** Resolves when a leader has answered a linearizable read. */

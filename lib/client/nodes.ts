@@ -80,7 +80,8 @@ export class Nodes {
         return this.#connection;
       } catch (error) {
         this.#closing.signal.throwIfAborted();
-        failures.push(`${address} (${error instanceof Error ? error.message : error})`);
+        const why = error instanceof Error ? error.message.replace(/ \(os error \d+\)$/, "") : String(error);
+        failures.push(`${address} (${why})`);
         this.#addresses = [...this.#addresses.filter((it) => it !== address), address];
       }
     }

@@ -15,7 +15,6 @@ import {
   type Leader,
   leaderOf,
   peersOf,
-  resetElectionTimer,
   send,
   sendAfterWrite,
   type State,
@@ -87,7 +86,10 @@ export function sendAppendEntries(state: State, leader: Leader, tickPassed: bool
     const silentProbe = progress.mode === "probe" && !progress.probeSent;
     const news = progress.sentReadRound < leader.reads.round ||
       (tickPassed && progress.sentCommit < state.commitIndex);
-    if (!sent && (leader.heartbeatDue || silentProbe || news)) sendTo(state, leader, { id, progress }, false);
+    // A heartbeat goes beside entries too: it is answered at once, they only when the follower's disk has them.
+    if (leader.heartbeatDue || (!sent && (silentProbe || news))) {
+      sendTo(state, leader, { id, progress }, false);
+    }
   }
   leader.heartbeatDue = false;
 }
@@ -140,7 +142,7 @@ export function onAppendEntries(state: State, request: AppendEntries): string | 
     return `node ${request.from} claims to lead term ${request.term}, which node ${known} leads`;
   }
   becomeFollower(state, request.term, request.from);
-  resetElectionTimer(state);
+  state.electionElapsed = 0;
   assert(state.role.name === "follower", "who hears a leader follows it");
   if (request.entries.length === 0 || request.readRound > state.role.readRound) {
     const { options: { id: from }, currentTerm: term } = state;

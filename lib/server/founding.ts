@@ -46,7 +46,10 @@ export function nextFoundingStep(view: FoundingView): FoundingStep {
     const unseen = peers.filter((id) => !hellos.has(id));
     if (unseen.length > 0) return { do: "wait", for: unseen, because: "unseen" };
     const incarnationOf = (id: NodeId) => id === self.nodeId ? self.incarnation : hellos.get(id)!.incarnation;
-    return { do: "pin", members: cluster.map(({ id, address }) => ({ id, address, incarnation: incarnationOf(id) })) };
+    return {
+      do: "pin",
+      members: cluster.map(({ id, address }) => ({ id, address, incarnation: incarnationOf(id) })),
+    };
   }
   const clusterId = clusterIdOf(view.pinned);
   for (const hello of hellos.values()) {

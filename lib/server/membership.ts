@@ -143,7 +143,9 @@ export class Membership {
   /** When all founders are there, the one with the lowest id stands for election at once: nobody leads yet. */
   #firstCampaign(hellos: ReadonlyMap<NodeId, Hello>): MembershipStep | null {
     const { members } = this.#raft.configuration;
-    if (this.#hasCampaigned || this.#raft.currentTerm > 0 || members[0]?.id !== this.#options.nodeId) return null;
+    if (this.#hasCampaigned || this.#raft.currentTerm > 0 || members[0]?.id !== this.#options.nodeId) {
+      return null;
+    }
     if (!members.every(({ id }) => id === this.#options.nodeId || hellos.get(id)?.founded)) return null;
     this.#hasCampaigned = true;
     return { do: "campaign" };
@@ -157,7 +159,8 @@ export class Membership {
     const { members } = this.#raft.configuration;
     if (members.length === 0) return;
     const { nodeId, cluster } = this.#options;
-    const listed = cluster.map((node) => node.id).join(", "), logged = members.map((member) => member.id).join(", ");
+    const listed = cluster.map((node) => node.id).join(", "),
+      logged = members.map((member) => member.id).join(", ");
     if (listed !== logged) {
       throw new FolderError(
         `the data folder belongs to a cluster of the nodes ${logged}, but --cluster names ${listed}: ` +

@@ -1,7 +1,7 @@
 /**
- * The connections to the other nodes. Each node dials every other one and speaks on the connection that it dialled;
- * it listens on those that it accepted. So neither needs to agree who dials, and a restarted peer is told apart from
- * its predecessor: a new connection takes the place of the old one.
+ * The connections to the other nodes. Each node dials every other one and speaks on the connection that it dialled,
+ * or, until that is there, on the one that it accepted. So the two need not agree who dials, and a restarted peer is
+ * told apart from its predecessor: a new connection takes the place of the old one.
  *
  * @module
  */
@@ -86,8 +86,7 @@ export class PeerLinks implements LinkOwner {
 
   /** Sends a message to the node that it is for, or nowhere while there is no connection: Raft sends again. */
   send(message: Message): void {
-    const link = this.#peers.get(message.to)?.outgoing;
-    if (link?.hello != null) link.send(encodeMessage(message));
+    this.#linkTo(message.to)?.send(encodeMessage(message));
   }
 
   /** Tells everybody what has changed in this node's hello. */
@@ -102,8 +101,8 @@ export class PeerLinks implements LinkOwner {
   /** Hellos of the peers that are connected now. */
   liveHellos(): Map<NodeId, Hello> {
     const hellos = new Map<NodeId, Hello>();
-    for (const { id, outgoing, incoming } of this.#peers.values()) {
-      const hello = outgoing?.hello ?? incoming?.hello;
+    for (const id of this.#peers.keys()) {
+      const hello = this.#linkTo(id)?.hello;
       if (hello != null) hellos.set(id, hello);
     }
     return hellos;
@@ -111,7 +110,7 @@ export class PeerLinks implements LinkOwner {
 
   /** Whether this node can speak to `id` now. */
   isConnected(id: NodeId): boolean {
-    return this.#peers.get(id)?.outgoing?.hello != null;
+    return this.#linkTo(id) !== null;
   }
 
   /** Where the clients of `id` connect, as it said last; null: it has never been heard. */
@@ -192,9 +191,7 @@ export class PeerLinks implements LinkOwner {
     return this.#owner.onHello(hello);
   }
 
-  onInput(link: PeerLink, message: Message): string | null {
-    // What a dialler hears on its own connection is not a place for messages: each speaks on its own.
-    if (this.#peers.get(message.from)?.incoming !== link) return "messages come on the sender's own connection";
+  onInput(_link: PeerLink, message: Message): string | null {
     return this.#owner.onMessage(message);
   }
 
@@ -209,15 +206,24 @@ export class PeerLinks implements LinkOwner {
   onGone(link: PeerLink, error: Error | null): void {
     this.#strangers.delete(link);
     for (const peer of this.#peers.values()) {
-      if (peer.incoming === link) peer.incoming = null;
-      if (peer.outgoing !== link) continue;
-      peer.outgoing = null;
+      const isIncoming = peer.incoming === link;
+      if (!isIncoming && peer.outgoing !== link) continue;
+      if (isIncoming) peer.incoming = null;
+      else peer.outgoing = null;
       if (this.#isClosed) return;
-      const why = error === null ? "closed the connection" : error.message;
-      this.#report(peer, `no connection to node ${peer.id} at ${peer.address}: ${why}`);
-      if (link.hello !== null) this.#owner.onUnreachable(peer.id);
+      if (link.hello !== null) this.#owner.onUnreachable(peer.id); // what was on it may be lost
+      if (isIncoming) return;
+      const why = error === null ? `${peer.address} closed it` : error.message;
+      this.#report(peer, `no connection to node ${peer.id}: ${why}`);
       this.#dialLater(peer);
     }
+  }
+
+  /** The link on which this node speaks to `id`, once both know each other. */
+  #linkTo(id: NodeId): PeerLink | null {
+    const { outgoing, incoming } = this.#peers.get(id) ?? {};
+    if (outgoing?.hello != null) return outgoing;
+    return incoming?.hello != null ? incoming : null;
   }
 
   /** The first attempts follow quickly: nodes are often started, and restarted, at the same moment. */

@@ -53,11 +53,21 @@ export class PendingRequests {
   }
 
   /** A write was proposed and got its place in the log. */
-  addWrite(place: { index: number; term: number }, now: number, hasSession: boolean, onWritten: OnWritten): void {
+  addWrite(
+    place: { index: number; term: number },
+    now: number,
+    hasSession: boolean,
+    onWritten: OnWritten,
+  ): void {
     // An older write at the same index lost its place here; whether another node still has it, nobody can say yet.
     const replaced = this.#writes.get(place.index);
     this.#writes.delete(place.index);
-    this.#writes.set(place.index, { term: place.term, deadline: now + this.#timeoutMs, hasSession, onWritten });
+    this.#writes.set(place.index, {
+      term: place.term,
+      deadline: now + this.#timeoutMs,
+      hasSession,
+      onWritten,
+    });
     replaced?.onWritten(outcomeUnknown(replaced.hasSession));
   }
 

@@ -10,27 +10,18 @@ import { assert } from "../assert.ts";
 import type { Io, Listener, Timer } from "../io/io.ts";
 import type { Command } from "../kv/command.ts";
 import { Store } from "../kv/store.ts";
-import {
-  encodeReply,
-  getReply,
-  helpReply,
-  listReply,
-  type NodeRequest,
-  type Request,
-  type WriteRequest,
-} from "../protocol/client_protocol.ts";
-import { busy, errorReply, noLeader, notLeader, type RequestError } from "../protocol/errors.ts";
 import type { Message } from "../raft/messages.ts";
 import { Raft } from "../raft/raft.ts";
-import type { Entry, NodeId, Ready } from "../raft/types.ts";
+import type { Entry, Ready } from "../raft/types.ts";
 import { Storage } from "../storage/storage.ts";
-import { ClientConnections, type Reply } from "./client_connections.ts";
+import { ClientConnections } from "./client_connections.ts";
 import { LogWriter } from "./log_writer.ts";
 import { Membership } from "./membership.ts";
 import type { ServerOptions } from "./options.ts";
 import { PeerLinks } from "./peer_links.ts";
 import { PendingRequests } from "./pending_requests.ts";
-import { membersReply, statusReply } from "./status.ts";
+import { carryOut, type RequestContext } from "./requests.ts";
+import { statusReply } from "./status.ts";
 
 /** Ticks in a heartbeat interval: how finely time is told. */
 const ticksPerHeartbeat = 5;
@@ -83,9 +74,16 @@ export class Server {
       onDiskError: (error) => this.#stop(error),
     });
     this.#pending = new PendingRequests(options.limits.requestTimeoutMs);
+    const context = this.#requestContext();
     this.#clients = new ClientConnections(
       { clock: io.clock, limits: options.limits, delayMs: options.timing.clientDelayMs },
-      { onRequest: (request, reply) => this.#onRequest(request, reply), onWork: () => this.#wake() },
+      {
+        onRequest: (request, reply) => {
+          carryOut(request, reply, context);
+          this.#wake();
+        },
+        onWork: () => this.#wake(),
+      },
     );
     this.#listeners.push(
       io.network.listen(options.bindAddress, (connection) => {
@@ -94,7 +92,10 @@ export class Server {
       }),
       io.network.listen(options.clientBindAddress, (connection) => this.#clients.accept(connection)),
     );
-    this.#writer.whenIdle((done) => this.#storage.repair(done), () => this.#saveIdentity(() => this.#start()));
+    this.#writer.whenIdle(
+      (done) => this.#storage.repair(done),
+      () => this.#saveIdentity(() => this.#start()),
+    );
   }
 
   /** Index of the last entry that the store reflects. */
@@ -186,9 +187,13 @@ export class Server {
   #onMessage(message: Message): string | null {
     if (this.raft.configuration.members.length === 0) return null; // not founded yet: the sender will say it again
     const refusal = this.raft.receive(message);
-    if (message.type === "appendEntries" && message.from === this.raft.leaderId) this.#contactAt = this.#io.clock.now();
+    if (message.type === "appendEntries" && message.from === this.raft.leaderId) {
+      this.#contactAt = this.#io.clock.now();
+    }
     this.#wake();
-    if (refusal !== null) this.#options.log("warn", `a message of node ${message.from} is refused: ${refusal}`);
+    if (refusal !== null) {
+      this.#options.log("warn", `a message of node ${message.from} is refused: ${refusal}`);
+    }
     return refusal;
   }
 
@@ -243,83 +248,34 @@ export class Server {
     this.#pending.onApplied(entry, result);
   }
 
-  #onRequest(request: Request, reply: Reply): void {
-    const { id } = request;
-    switch (request.op) {
-      case "refused":
-        return reply(errorReply(id, request.error));
-      case "put":
-      case "delete":
-      case "session":
-        return this.#write(request, reply);
-      case "get":
-        return this.#read(request, reply, (at) => getReply(this.store.get(request.key), at));
-      case "list": {
-        const { options, count } = request;
-        if (count) return this.#read(request, reply, (at) => ({ ok: true, count: this.store.count(options), ...at }));
-        return this.#read(request, reply, (at) => listReply(this.store.list(options), at));
-      }
-      default:
-        return reply(encodeReply(id, this.#describe(request)));
-    }
-  }
-
-  #write(request: WriteRequest, reply: Reply): void {
-    const { id, command } = request;
-    const place = this.#writer.pendingBytes < this.#options.limits.uncommittedBytesMax && this.#closing === null
-      ? this.raft.propose(command)
-      : this.raft.role === "leader" ? "busy" : "notLeader";
-    if (typeof place === "string") return reply(errorReply(id, this.#refusal(place)));
-    const hasSession = command.op !== "session" && command.session !== undefined;
-    this.#pending.addWrite(place, this.#io.clock.now(), hasSession, (outcome) => {
-      reply("ok" in outcome ? encodeReply(id, outcome) : errorReply(id, outcome));
-    });
-    this.#wake();
-  }
-
-  #refusal(reason: "notLeader" | "transferring" | "busy"): RequestError {
-    if (reason === "transferring") return busy("leadership is being handed to another node", 50);
-    if (reason === "busy") return busy("this node has as many unfinished writes as it takes", 50);
-    const { leaderId } = this.raft;
-    const address = leaderId === null ? null : this.#links?.clientAddressOf(leaderId) ?? null;
-    return leaderId === null || address === null ? noLeader() : notLeader({ id: leaderId, address });
-  }
-
-  #read(
-    request: { id: Request["id"]; consistency: "linearizable" | "stale" },
-    reply: Reply,
-    look: (at: { index: number; ageMs?: number }) => { readonly ok: true },
-  ): void {
-    const { id } = request;
-    const now = this.#io.clock.now();
-    if (request.consistency === "stale") {
-      const ageMs = this.raft.role === "leader" ? 0 : Math.round(now - this.#contactAt);
-      return reply(encodeReply(id, look({ index: this.#appliedIndex, ageMs })));
-    }
-    this.#pending.addRead(now, (error) => {
-      reply(error === null ? encodeReply(id, look({ index: this.#appliedIndex })) : errorReply(id, error));
-    });
-    this.#wake();
-  }
-
-  #describe({ op }: NodeRequest): { readonly ok: true } {
-    if (op === "help") return helpReply();
-    if (op === "ping") return { ok: true };
-    const clientAddressOf = (id: NodeId) =>
-      id === this.#options.nodeId ? this.#options.clientAddress : this.#links?.clientAddressOf(id) ?? null;
-    if (op === "members") return membersReply(this.#membership.nodes(), clientAddressOf);
-    return statusReply({
+  /** What requests may see and use of this node. */
+  #requestContext(): RequestContext {
+    const { clientAddress, limits, nodeId } = this.#options;
+    const { clock } = this.#io;
+    return {
       raft: this.raft,
-      nodeId: this.#options.nodeId,
-      appliedIndex: this.#appliedIndex,
-      durableIndex: this.#storage.durableIndex,
-      keys: this.store.size,
-      clients: this.#clients.size,
-      waitingFor: this.#membership.waitingFor,
-      uptimeMs: Math.round(this.#io.clock.now() - this.#startedAt),
-      nodes: this.#membership.nodes(),
-      isConnected: (id) => this.#links?.isConnected(id) ?? false,
-    });
+      store: this.store,
+      pending: this.#pending,
+      clock,
+      nodes: () => this.#membership.nodes(),
+      clientAddressOf: (id) => id === nodeId ? clientAddress : this.#links?.clientAddressOf(id) ?? null,
+      appliedIndex: () => this.#appliedIndex,
+      ageMs: () => this.raft.role === "leader" ? 0 : Math.round(clock.now() - this.#contactAt),
+      isOverloaded: () => this.#writer.pendingBytes >= limits.uncommittedBytesMax || this.#closing !== null,
+      status: () =>
+        statusReply({
+          raft: this.raft,
+          nodeId,
+          appliedIndex: this.#appliedIndex,
+          durableIndex: this.#storage.durableIndex,
+          keys: this.store.size,
+          clients: this.#clients.size,
+          waitingFor: this.#membership.waitingFor,
+          uptimeMs: Math.round(clock.now() - this.#startedAt),
+          nodes: this.#membership.nodes(),
+          isConnected: (id) => this.#links?.isConnected(id) ?? false,
+        }),
+    };
   }
 
   /** Tells the journal who leads when that has changed. */
@@ -330,7 +286,7 @@ export class Server {
       : leaderId === null
       ? `knows no leader in term ${currentTerm}`
       : `follows node ${leaderId} in term ${currentTerm}`;
-    if (text === this.#reportedRole || this.raft.configuration.members.length === 0) return;
+    if (text === this.#reportedRole || currentTerm === 0) return;
     this.#reportedRole = text;
     this.#options.log("info", text);
   }

@@ -94,9 +94,6 @@ function takeLine(line: Uint8Array, log: RecoveredLog): string | null {
   if (!isEntryLine(line)) {
     const mark = decodeMark(line);
     if (mark === null) return "the line is not whole";
-    if (mark.index > log.entries.length) {
-      return `the mark vouches for entry ${mark.index}, which is not there`;
-    }
     checkVouched(log, mark, "a mark");
     return null;
   }
@@ -118,7 +115,7 @@ function checkVouched({ entries, offsets, end, torn }: RecoveredLog, mark: Mark,
   if (mark.index === 0) return;
   const entry = entries[mark.index - 1];
   if (entry === undefined) {
-    const reason = torn?.reason ?? "the log ends there";
+    const reason = torn?.reason ?? "it is not there";
     throw new FolderError(
       `${logFile} is damaged at byte ${end}, entry ${entries.length + 1}: ${reason}, but ${voucher} says ` +
         `that the log was durable up to entry ${mark.index}. ${wayOut}`,

@@ -26,10 +26,14 @@ export function fakeClock(
   const { random, faults } = options;
   const rate = 1 + random.between(-faults.driftMax, faults.driftMax);
   const offset = random.between(0, 1e6);
+  // All timers that are due within one such step run at its end: late, but in the order of their times.
+  const stepMs = random.between(0, faults.lateMsMax);
   let soons: (() => void)[] = [];
 
   function start(ms: number, what: string, run: () => void): Event {
-    return scheduler.schedule(ms / rate + random.between(0, faults.lateMsMax), life, what, run);
+    const due = scheduler.now + ms / rate;
+    const late = stepMs === 0 ? due : Math.ceil(due / stepMs) * stepMs;
+    return scheduler.schedule(late - scheduler.now, life, what, run);
   }
 
   return {

@@ -27,6 +27,8 @@ export class Life {
   paused = false;
   /** What came while it was paused. */
   held: Event[] = [];
+  /** Order of the last event of the queue that was held before; what is delivered must not overtake it. */
+  lastHeldOrder = 0;
 
   constructor(readonly name: string) {}
 }
@@ -92,8 +94,10 @@ export class Scheduler {
   /** Runs `run` at once if `life` can, later if it is paused, never if it is dead. */
   deliver(life: Life, what: string, run: () => void): void {
     if (!life.alive) return;
-    if (!life.paused) return run();
-    life.held.push({ time: this.#now, order: 0, owner: life, what, run });
+    const event = { time: this.#now, order: 0, owner: life, what, run };
+    if (life.paused) life.held.push(event);
+    else if (life.lastHeldOrder > this.#currentOrder) this.#addHeld(life, event);
+    else run();
   }
 
   /** Ends a pause: all that was held happens now, in its order. */
@@ -101,11 +105,13 @@ export class Scheduler {
     life.paused = false;
     const held = life.held;
     life.held = [];
-    for (const event of held) {
-      event.time = this.#now;
-      event.order = this.#nextOrder++;
-      this.#add(event);
-    }
+    for (const event of held) this.#addHeld(life, event);
+  }
+
+  #addHeld(life: Life, event: Event): void {
+    event.time = this.#now;
+    event.order = life.lastHeldOrder = this.#nextOrder++;
+    this.#add(event);
   }
 
   #add(event: Event): Event {

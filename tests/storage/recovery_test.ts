@@ -189,8 +189,8 @@ Deno.test("recover() refuses half a folder", () => {
   refused({ state: null, log: new Uint8Array() }, "state.json is missing");
   refused({ state: new Uint8Array(), log }, "state.json is damaged");
   refused({ state: state.subarray(0, -1), log }, "state.json is damaged");
-  refused({ state, log: null }, "the log ends there", "durable up to entry 3");
-  refused({ state, log: new Uint8Array() }, "the log ends there", "durable up to entry 3");
+  refused({ state, log: null }, "entry 1: it is not there", "durable up to entry 3");
+  refused({ state, log: new Uint8Array() }, "entry 1: it is not there", "durable up to entry 3");
 });
 
 Deno.test("recover() finds an empty log where nothing vouches for entries: a crash came before the first one", () => {
