@@ -21,6 +21,7 @@ const prevEnd = 34;
 const newline = 10;
 
 const encoder = new TextEncoder();
+const frame = encoder.encode('{"crc":"');
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Makes an entry and its line. `command` must be plain JSON data and belongs to the entry from now on. */
@@ -48,7 +49,8 @@ export function sealLine(rest: string): Uint8Array {
 /** Whether a line, newline included, is whole: the frame stands where it should and the checksum holds. */
 export function isSealed(line: Uint8Array): boolean {
   if (line.length <= checkedFrom || line[line.length - 1] !== newline) return false;
-  if (line[checkedFrom - 1] !== 0x22 || line[checkedFrom] !== 0x2c) return false;
+  for (let i = 0; i < crcAt; i++) if (line[i] !== frame[i]) return false;
+  if (line[crcEnd] !== frame[crcAt - 1] || line[checkedFrom] !== 0x2c) return false;
   return readHex(line, crcAt, crcEnd) === crc32(line.subarray(checkedFrom, line.length - 1));
 }
 

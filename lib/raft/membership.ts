@@ -31,6 +31,7 @@ export function found(state: State, configuration: Configuration): void {
 export function proposeConfiguration(state: State, configuration: Configuration): Entry | string {
   const { role: leader, log } = state;
   if (leader.name !== "leader") return "this node does not lead";
+  if (leader.transfer !== null) return "leadership is being handed over";
   if (state.commitIndex < leader.noopIndex) return "nothing of this term is committed yet";
   if (log.configurationIndex > state.commitIndex) return "another change is not yet committed";
   if (difference(log.configuration, configuration) > 1) return "more than one member differs";

@@ -10,15 +10,7 @@ import type { AppendEntries, AppendEntriesResponse, ContactResponse } from "./me
 import { acknowledge, becomeProbe, newProgress, type Progress, recordSent } from "./progress.ts";
 import { reachedByQuorum } from "./quorum.ts";
 import { confirmReads } from "./reads.ts";
-import {
-  becomeFollower,
-  type Leader,
-  leaderOf,
-  peersOf,
-  send,
-  sendAfterWrite,
-  type State,
-} from "./state.ts";
+import { becomeFollower, type Leader, leaderOf, peersOf, send, sendAfterWrite, type State } from "./state.ts";
 import type { Entry, EntryKind, NodeId } from "./types.ts";
 
 /** A candidate won: it leads, and opens its term with a no-op, which commits what earlier terms left (paper 8). */

@@ -107,7 +107,7 @@ export interface State {
   outboxAfterWrite: Message[];
   /** Confirmed or cancelled reads. */
   readResults: ReadResult[];
-  /** Number of the last read request sent to a leader; never used twice. */
+  /** Number of the last read request sent to a leader; never used twice, nor by this node's next start: it begins anywhere. */
   lastReadRequest: number;
 }
 
@@ -137,7 +137,7 @@ export function newState(
     outbox: [],
     outboxAfterWrite: [],
     readResults: [],
-    lastReadRequest: 0,
+    lastReadRequest: Math.floor(options.random() * 2 ** 48),
   };
   assert(log.lastTerm <= state.currentTerm, "no entry is of a later term than the state file");
   resetElectionTimer(state);

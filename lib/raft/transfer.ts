@@ -54,7 +54,8 @@ export function onTimeoutNow(state: State, message: TimeoutNow): void {
 }
 
 function mostComplete(state: State, leader: Leader): NodeId | null {
-  const matchIndex = (id: NodeId) => leader.progress.get(id)?.matchIndex ?? 0;
-  const sorted = peersOf(state).map((member) => member.id).sort((a, b) => matchIndex(b) - matchIndex(a));
-  return sorted[0] ?? null;
+  // Of equal logs the one that was heard last: a member that has gone may have everything and yet never answer.
+  const [best] = peersOf(state).map(({ id }) => ({ id, ...leader.progress.get(id)! }))
+    .sort((a, b) => b.matchIndex - a.matchIndex || b.lastContactTick - a.lastContactTick);
+  return best?.id ?? null;
 }

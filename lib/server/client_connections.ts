@@ -26,8 +26,6 @@ export class ClientConnections {
   readonly #clients = new Set<Client>();
   /** Clients whose next reply is there; sent together at the end of a round of work. */
   #answered = new Set<Client>();
-  /** Requests are taken. Before, connections wait with theirs. */
-  #isOpen = false;
 
   constructor(
     { clock, limits, delayMs }: { clock: Clock; limits: Limits; delayMs: number },
@@ -45,12 +43,6 @@ export class ClientConnections {
     return this.#clients.size;
   }
 
-  /** Takes requests from now on, those that wait first. */
-  open(): void {
-    this.#isOpen = true;
-    for (const client of this.#clients) client.resume();
-  }
-
   /** A client has connected. */
   accept(connection: Connection): void {
     if (this.#clients.size >= this.#limits.clientConnectionsMax) {
@@ -60,7 +52,6 @@ export class ClientConnections {
       return;
     }
     const client: Client = new Client(connection, this.#limits, {
-      isOpen: () => this.#isOpen,
       onRequest: this.#onRequest,
       onAnswered: () => {
         this.#answered.add(client);
@@ -100,7 +91,6 @@ export class ClientConnections {
 }
 
 interface ClientOwner {
-  isOpen(): boolean;
   onRequest(request: Request, reply: Reply): void;
   onAnswered(): void;
   onGone(): void;
@@ -181,7 +171,7 @@ class Client {
   }
 
   get #isFull(): boolean {
-    return !this.#owner.isOpen() || this.#slots.length >= this.#limits.requestsInFlightMax ||
+    return this.#slots.length >= this.#limits.requestsInFlightMax ||
       this.#connection.bufferedBytes > this.#limits.replyBytesMax;
   }
 
@@ -208,9 +198,9 @@ class Client {
     if (this.#slots.length === 0) this.close();
   }
 
+  /** Takes a line. False: the client's share is used up, the next one waits. */
   #takeLine(line: Uint8Array): boolean {
     if (this.#isEnding) return true;
-    if (this.#isFull) return false;
     const isFirst = this.#isFirstLine;
     this.#isFirstLine = false;
     const slot: Slot = { line: null };
@@ -221,7 +211,7 @@ class Client {
       return true;
     }
     this.#owner.onRequest(parseRequest(line, this.#limits), (text) => this.#answer(slot, text));
-    return true;
+    return !this.#isFull;
   }
 
   #settle(state: "more" | "stopped" | "tooLong"): void {

@@ -135,7 +135,6 @@ export class Server {
       },
     });
     this.#timers.push(clock.every(tickMs(this.#options), () => this.#onTick()));
-    this.#clients.open();
     this.#takeFoundingStep();
     if (this.raft.configuration.members.length === 1) this.raft.campaign();
     this.#wake();

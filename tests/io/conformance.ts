@@ -277,10 +277,8 @@ const networkTests: Tests = {
     await world.until("the end has arrived", () => near.events.length > 1);
     assertEquals(near.received, "too long, goodbye");
     assertEquals(near.events[1], "end");
-    const start = world.here.clock.now();
     near.connection.close();
     await world.until("both ends are gone", () => isGone(near) && isGone(far));
-    assert(world.here.clock.now() - start < 1000, "as soon as the other end closes too");
   },
 
   "destroy() ends it at once: no data any more, onClose once and after the call": async (world) => {

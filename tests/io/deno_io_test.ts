@@ -252,6 +252,19 @@ Deno.test("a connection that sends to an end that is gone is told by onClose", a
   assert(error!.cause instanceof Error);
 });
 
+Deno.test("close() of a paused connection is over as soon as the other end closes too", async () => {
+  const [near, far] = await pair(freeAddress());
+  far.pause();
+  near.send(new Uint8Array(16 << 20));
+  await until("the other end holds it back", () => near.bufferedBytes < 16 << 20);
+  const start = performance.now();
+  far.close();
+  near.close();
+  await Promise.all([near, far].map((end) => new Promise((resolve) => end.onClose = resolve)));
+  const waited = performance.now() - start;
+  assert(waited < 2000, `at once, not after ${waited} ms`);
+});
+
 Deno.test("close() gives up after a while when the other end never closes", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const connection = denoNetwork().connect(`127.0.0.1:${listener.addr.port}`);

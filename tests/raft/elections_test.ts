@@ -4,10 +4,10 @@
  * @module
  */
 
-import { assert, assertEquals, assertGreater, assertLessOrEqual } from "@std/assert";
+import { assertEquals, assertGreater } from "@std/assert";
 import type { Message } from "../../lib/raft/messages.ts";
 import { Network } from "./harness.ts";
-import { appendEntries, appendResponse, heartbeat, only, requestVote, voteResponse } from "./messages.ts";
+import { appendResponse, heartbeat, only, requestVote, voteResponse } from "./messages.ts";
 import { becomeCandidate, logOf, lone, loneLeader, type Node, timeoutMax, timeoutMin } from "./node.ts";
 
 Deno.test("Raft.campaign() wins with a majority of reachable, not more complete logs (paper 5.4.1)", () => {

@@ -5,13 +5,12 @@
  * @module
  */
 
-import { assert, assertEquals, assertLessOrEqual, assertThrows } from "@std/assert";
+import { assertEquals, assertLessOrEqual, assertThrows } from "@std/assert";
 import { AssertionFailed } from "../../lib/assert.ts";
 import { makeEntry } from "../../lib/raft/entry.ts";
-import type { Message } from "../../lib/raft/messages.ts";
 import { Network } from "./harness.ts";
 import { appendEntries, appendResponse, heartbeat, only } from "./messages.ts";
-import { logOf, lone, loneLeader, type Node, termsOf } from "./node.ts";
+import { logOf, lone, loneLeader, termsOf } from "./node.ts";
 
 Deno.test("Raft.receive() does not commit entries of earlier terms without one of its own (paper 5.4.2)", () => {
   const network = new Network({ size: 5, options: { appendBytesMax: 1 } }); // entries go one by one

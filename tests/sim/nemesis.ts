@@ -67,11 +67,16 @@ export class Nemesis {
 
   #next(): void {
     const { gapMsMean, weights } = this.#cluster.scenario.faults;
-    this.#later(this.#random.exponential(gapMsMean), "fault", () => {
+    const isLate = this.#isLacking && this.#world.trace.events > enough.events;
+    this.#later(this.#random.exponential(isLate ? gapMsMean / 5 : gapMsMean), "fault", () => {
       if (this.#stopped) return;
       this.#inflict(this.#random.weighted(this.#favour(weights)));
       this.#next();
     });
+  }
+
+  get #isLacking(): boolean {
+    return this.crashes < enough.crashes || this.partitions < enough.partitions;
   }
 
   /** A run goes on until it has had enough crashes and cuts, so what it has had too little of comes first. */
