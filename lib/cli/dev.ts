@@ -16,6 +16,7 @@ import type { Command } from "./help.ts";
 import type { Parsed } from "./options.ts";
 import { print, printError } from "./output.ts";
 import { runShell } from "./shell.ts";
+import { limitsFor } from "./serve.ts";
 import { timingArguments, timingOf, timingOptions } from "./timing.ts";
 
 const folder = "./kvapp-dev";
@@ -46,7 +47,7 @@ export const devCommand: Command = {
 start it again with the serve line that was printed for it.`,
   async run(parsed) {
     if (parsed.rest.length > 0) throw new UsageError(`dev takes no word, and "${parsed.rest[0]}" is one`);
-    timingOf(parsed); // each node would refuse it too, in its journal
+    const { requestTimeoutMs } = limitsFor(timingOf(parsed));
     const nodes = parsed.integer("nodes", { min: 1, max: nodesMax }) ?? 3;
     const basePort = parsed.integer("base-port", { min: 1, max: 65535 - clientPortOffset - nodes + 1 }) ??
       8080;
@@ -59,7 +60,7 @@ start it again with the serve line that was printed for it.`,
       startNode({ id: i + 1, port, cluster, parsed, isStopping: () => stop.asked })
     );
     try {
-      return await runCluster(running, cluster, stop.signal);
+      return await runCluster(running, cluster, { stop: stop.signal, timeoutMs: 2 * requestTimeoutMs });
     } finally {
       stop.asked = true;
       await stopAll(running);
@@ -76,7 +77,7 @@ interface StopRequest {
 async function runCluster(
   running: readonly Node[],
   cluster: readonly string[],
-  stop: AbortSignal,
+  { stop, timeoutMs }: { stop: AbortSignal; timeoutMs: number },
 ): Promise<number> {
   const stopped = new Promise<"stopped">((resolve) =>
     stop.addEventListener("abort", () => resolve("stopped"))
@@ -90,7 +91,7 @@ async function runCluster(
     await stopped;
     return exitCodes.done;
   }
-  await using client = await connect(cluster);
+  await using client = await connect(cluster, { timeoutMs });
   return await Promise.race([runShell(client, { cluster }), stopped.then(() => exitCodes.done)]);
 }
 

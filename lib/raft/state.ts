@@ -107,7 +107,8 @@ export interface State {
   outboxAfterWrite: Message[];
   /** Confirmed or cancelled reads. */
   readResults: ReadResult[];
-  /** Number of the last read request sent to a leader; never used twice, nor by this node's next start: it begins anywhere. */
+  /** Number of the last read request sent to a leader; never used twice. It begins anywhere, so that a late answer
+   * to what this node asked before a crash is nothing that it asks now. */
   lastReadRequest: number;
 }
 

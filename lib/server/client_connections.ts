@@ -14,6 +14,15 @@ import type { Limits } from "./options.ts";
 /** Gives the reply line of a request, once. */
 export type Reply = (line: string) => void;
 
+/** What the requests of one connection have to do with each other: a read sees the writes before it. */
+export interface RequestOrder {
+  /** Index of the latest write of this connection; 0: none. */
+  lastWriteIndex: number;
+}
+
+/** Takes a request. */
+export type OnRequest = (request: Request, reply: Reply, order: RequestOrder) => void;
+
 const encoder = new TextEncoder();
 
 /** All client connections. */
@@ -21,7 +30,7 @@ export class ClientConnections {
   readonly #clock: Clock;
   readonly #limits: Limits;
   readonly #delayMs: number;
-  readonly #onRequest: (request: Request, reply: Reply) => void;
+  readonly #onRequest: OnRequest;
   readonly #onWork: () => void;
   readonly #clients = new Set<Client>();
   /** Clients whose next reply is there; sent together at the end of a round of work. */
@@ -29,7 +38,7 @@ export class ClientConnections {
 
   constructor(
     { clock, limits, delayMs }: { clock: Clock; limits: Limits; delayMs: number },
-    owner: { onRequest(request: Request, reply: Reply): void; onWork(): void },
+    owner: { onRequest: OnRequest; onWork(): void },
   ) {
     this.#clock = clock;
     this.#limits = limits;
@@ -91,7 +100,7 @@ export class ClientConnections {
 }
 
 interface ClientOwner {
-  onRequest(request: Request, reply: Reply): void;
+  onRequest: OnRequest;
   onAnswered(): void;
   onGone(): void;
   send(bytes: Uint8Array): void;
@@ -111,6 +120,7 @@ class Client {
   readonly #splitter: LineSplitter;
   /** Replies in the order of their requests; the first ones may be missing still. */
   #slots: Slot[] = [];
+  readonly #order: RequestOrder = { lastWriteIndex: 0 };
   #isFirstLine = true;
   /** The client has sent its last byte. */
   #inputEnded = false;
@@ -210,7 +220,7 @@ class Client {
       this.#answer(slot, httpAnswer());
       return true;
     }
-    this.#owner.onRequest(parseRequest(line, this.#limits), (text) => this.#answer(slot, text));
+    this.#owner.onRequest(parseRequest(line, this.#limits), (text) => this.#answer(slot, text), this.#order);
     return !this.#isFull;
   }
 

@@ -1,6 +1,7 @@
 /**
  * Requests that wait for the cluster: writes until their entry is applied, reads until a read index is. A write is
  * known by index and term: if another term's entry is applied at its index, the write was replaced and never happened.
+ * A read looks at the store between two entries, as soon as it may: after the writes before it on its connection.
  *
  * @module
  */
@@ -23,6 +24,8 @@ interface PendingWrite {
 
 interface PendingRead {
   deadline: number;
+  /** Index of the last write before it on its connection. */
+  afterIndex: number;
   onReadable: OnReadable;
 }
 
@@ -35,8 +38,9 @@ export class PendingRequests {
   #newReads: PendingRead[] = [];
   /** Asked for, by the number of the attempt. */
   readonly #askedReads = new Map<number, PendingRead[]>();
-  /** Confirmed, but this node has not applied that far. */
-  #confirmedReads: { readIndex: number; reads: PendingRead[] }[] = [];
+  /** Confirmed, by the index that must be applied before they look. */
+  readonly #dueReads = new Map<number, PendingRead[]>();
+  #appliedIndex = 0;
   #lastAttempt = 0;
 
   /** A request is given up `timeoutMs` after it came. */
@@ -48,7 +52,7 @@ export class PendingRequests {
   get size(): number {
     let size = this.#writes.size + this.#newReads.length;
     for (const reads of this.#askedReads.values()) size += reads.length;
-    for (const { reads } of this.#confirmedReads) size += reads.length;
+    for (const reads of this.#dueReads.values()) size += reads.length;
     return size;
   }
 
@@ -71,17 +75,26 @@ export class PendingRequests {
     replaced?.onWritten(outcomeUnknown(replaced.hasSession));
   }
 
-  /** An entry was applied: the write that waits for this place happened, or was replaced by another one. */
+  /**
+   * An entry was applied: the write that waits for this place happened, or was replaced by another one. Then the reads
+   * look that this entry was missing for, before the next one is applied.
+   */
   onApplied(place: { index: number; term: number }, result: Result | null): void {
+    this.#appliedIndex = place.index;
     const write = this.#writes.get(place.index);
-    if (write === undefined) return;
-    this.#writes.delete(place.index);
-    write.onWritten(write.term === place.term && result !== null ? result : noLeader());
+    if (write !== undefined) {
+      this.#writes.delete(place.index);
+      write.onWritten(write.term === place.term && result !== null ? result : noLeader());
+    }
+    const reads = this.#dueReads.get(place.index);
+    if (reads === undefined) return;
+    this.#dueReads.delete(place.index);
+    for (const read of reads) read.onReadable(null);
   }
 
-  /** A read came. It is asked for with all others that came since the last time. */
-  addRead(now: number, onReadable: OnReadable): void {
-    this.#newReads.push({ deadline: now + this.#timeoutMs, onReadable });
+  /** A read came, behind the write at `afterIndex`. It is asked for with all that came since the last time. */
+  addRead(now: number, afterIndex: number, onReadable: OnReadable): void {
+    this.#newReads.push({ deadline: now + this.#timeoutMs, afterIndex, onReadable });
   }
 
   /** Hands the new reads to `ask` under one number. When it knows no leader they stay for the next time. */
@@ -98,17 +111,17 @@ export class PendingRequests {
     const reads = this.#askedReads.get(attempt);
     if (reads === undefined) return;
     this.#askedReads.delete(attempt);
-    if (readIndex === null) this.#newReads = [...reads, ...this.#newReads];
-    else this.#confirmedReads.push({ readIndex, reads });
-  }
-
-  /** Lets the confirmed reads go that `appliedIndex` serves. */
-  releaseReads(appliedIndex: number): void {
-    if (this.#confirmedReads.length === 0) return;
-    const ready = this.#confirmedReads.filter(({ readIndex }) => readIndex <= appliedIndex);
-    if (ready.length === 0) return;
-    this.#confirmedReads = this.#confirmedReads.filter(({ readIndex }) => readIndex > appliedIndex);
-    for (const { reads } of ready) for (const read of reads) read.onReadable(null);
+    if (readIndex === null) {
+      this.#newReads = [...reads, ...this.#newReads];
+      return;
+    }
+    for (const read of reads) {
+      const dueIndex = Math.max(readIndex, read.afterIndex);
+      const others = this.#dueReads.get(dueIndex);
+      if (dueIndex <= this.#appliedIndex) read.onReadable(null);
+      else if (others !== undefined) others.push(read);
+      else this.#dueReads.set(dueIndex, [read]);
+    }
   }
 
   /** Gives up what has waited too long. */
@@ -125,9 +138,7 @@ export class PendingRequests {
     };
     this.#newReads = keep(this.#newReads);
     for (const [attempt, reads] of this.#askedReads) this.#askedReads.set(attempt, keep(reads));
-    this.#confirmedReads = this.#confirmedReads
-      .map(({ readIndex, reads }) => ({ readIndex, reads: keep(reads) }))
-      .filter(({ reads }) => reads.length > 0);
+    for (const [index, reads] of this.#dueReads) this.#dueReads.set(index, keep(reads));
     for (const read of expired) read.onReadable(noLeader());
   }
 }

@@ -19,7 +19,7 @@ import {
 import { busy, errorReply, noLeader, notLeader, type RequestError } from "../protocol/errors.ts";
 import type { ProposalRefusal, Raft } from "../raft/raft.ts";
 import type { NodeId } from "../raft/types.ts";
-import type { Reply } from "./client_connections.ts";
+import type { Reply, RequestOrder } from "./client_connections.ts";
 import type { PendingRequests } from "./pending_requests.ts";
 import { type MembersReply, membersReply, type StatusReply } from "./status.ts";
 
@@ -39,37 +39,44 @@ export interface RequestContext {
   status(): StatusReply;
 }
 
+/** In whose name, and after what, a request is carried out. */
+interface RequestCall {
+  context: RequestContext;
+  order: RequestOrder;
+}
+
 /** Where and how an answer looks at the store. */
 type Look = (at: { index: number; ageMs?: number }) => { readonly ok: true };
 
-/** Carries out a request; `reply` is called once, now or later. */
-export function carryOut(request: Request, reply: Reply, context: RequestContext): void {
-  const { store } = context;
+/** Carries out a request in the `order` of its connection; `reply` is called once, now or later. */
+export function carryOut(request: Request, reply: Reply, call: RequestCall): void {
+  const { store } = call.context;
   switch (request.op) {
     case "refused":
       return reply(errorReply(request.id, request.error));
     case "put":
     case "delete":
     case "session":
-      return write(request, reply, context);
+      return write(request, reply, call);
     case "get":
-      return read(request, reply, context, (at) => getReply(store.get(request.key), at));
+      return read(request, reply, call, (at) => getReply(store.get(request.key), at));
     case "list": {
       const { options, count } = request;
       if (count) {
-        return read(request, reply, context, (at) => ({ ok: true, count: store.count(options), ...at }));
+        return read(request, reply, call, (at) => ({ ok: true, count: store.count(options), ...at }));
       }
-      return read(request, reply, context, (at) => listReply(store.list(options), at));
+      return read(request, reply, call, (at) => listReply(store.list(options), at));
     }
     default:
-      return reply(encodeReply(request.id, describe(request, context)));
+      return reply(encodeReply(request.id, describe(request, call.context)));
   }
 }
 
-function write({ id, command }: WriteRequest, reply: Reply, context: RequestContext): void {
+function write({ id, command }: WriteRequest, reply: Reply, { context, order }: RequestCall): void {
   const isLeader = context.raft.role === "leader";
   const place = isLeader && context.isOverloaded() ? "busy" : context.raft.propose(command);
   if (typeof place === "string") return reply(errorReply(id, refusal(place, context)));
+  order.lastWriteIndex = place.index;
   const hasSession = command.op !== "session" && command.session !== undefined;
   context.pending.addWrite(place, context.clock.now(), hasSession, (outcome) => {
     reply("ok" in outcome ? encodeReply(id, outcome) : errorReply(id, outcome));
@@ -87,13 +94,13 @@ function refusal(reason: ProposalRefusal, { raft, clientAddressOf }: RequestCont
 function read(
   { id, consistency }: { id: Request["id"]; consistency: "linearizable" | "stale" },
   reply: Reply,
-  context: RequestContext,
+  { context, order }: RequestCall,
   look: Look,
 ): void {
   if (consistency === "stale") {
     return reply(encodeReply(id, look({ index: context.appliedIndex(), ageMs: context.ageMs() })));
   }
-  context.pending.addRead(context.clock.now(), (error) => {
+  context.pending.addRead(context.clock.now(), order.lastWriteIndex, (error) => {
     reply(error === null ? encodeReply(id, look({ index: context.appliedIndex() })) : errorReply(id, error));
   });
 }

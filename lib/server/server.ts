@@ -78,8 +78,8 @@ export class Server {
     this.#clients = new ClientConnections(
       { clock: io.clock, limits: options.limits, delayMs: options.timing.clientDelayMs },
       {
-        onRequest: (request, reply) => {
-          carryOut(request, reply, context);
+        onRequest: (request, reply, order) => {
+          carryOut(request, reply, { context, order });
           this.#wake();
         },
         onWork: () => this.#wake(),
@@ -212,7 +212,6 @@ export class Server {
     this.#isPumping = true;
     this.#pending.askReads((attempt) => this.raft.read(attempt));
     for (let ready; !this.#isStopped && (ready = this.raft.takeReady()) !== null;) this.#carryOut(ready);
-    this.#pending.releaseReads(this.#appliedIndex);
     this.#isPumping = false;
     if (this.#isStopped) return;
     this.#clients.flush();
@@ -223,8 +222,8 @@ export class Server {
   #carryOut({ messages, write, committed, reads }: Ready): void {
     this.#send(messages);
     if (write !== null) this.#writer.submit(write);
-    for (const entry of committed) this.#apply(entry);
     for (const { id, readIndex } of reads) this.#pending.onReadResult(id, readIndex);
+    for (const entry of committed) this.#apply(entry);
   }
 
   /** Sends messages to other nodes, and those to this node itself to the protocol. */

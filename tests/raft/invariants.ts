@@ -102,9 +102,11 @@ export class Invariants {
     assert(known === undefined || known.crc === crc, `node ${id} commits another entry at index ${index}`);
     if (known !== undefined) return;
     this.committed.push(entry);
-    const holders = this.nodes.filter(({ disk }) => disk.entries[index - 1]?.crc === crc).length;
+    const { members } = raft.configuration;
+    const holders =
+      members.filter((member) => this.nodes[member.id - 1]?.disk.entries[index - 1]?.crc === crc).length;
     assert(
-      holders * 2 > this.nodes.length,
+      holders * 2 > members.length,
       `entry ${index} is on ${holders} disks when node ${id} commits it`,
     );
     for (const other of this.nodes) {

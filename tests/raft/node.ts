@@ -29,6 +29,8 @@ export interface Setup {
   votedFor?: NodeId | null;
   /** Terms of the entries behind the founding one. */
   terms?: number[];
+  /** The whole log instead, for a node that has another beginning. */
+  log?: Entry[];
   options?: Partial<RaftOptions>;
 }
 
@@ -76,9 +78,9 @@ export class Node {
   readonly options: RaftOptions;
 
   constructor(readonly id: NodeId, setup: Setup = {}) {
-    const { size = 3, terms = [], votedFor = null } = setup;
-    const term = setup.term ?? terms.at(-1) ?? 0;
-    this.disk = { hardState: { currentTerm: term, votedFor }, entries: logOf(size, terms) };
+    const { size = 3, terms = [], votedFor = null, log = logOf(size, terms) } = setup;
+    const term = setup.term ?? log.at(-1)?.term ?? 0;
+    this.disk = { hardState: { currentTerm: term, votedFor }, entries: [...log] };
     const random = new Random(`node ${id}`);
     this.options = {
       id,

@@ -22,8 +22,7 @@ Deno.test("Raft.receive() does not commit entries of earlier terms without one o
   network.connectOnly([1, 2, 3, 4, 5]);
   network.drop = (message) =>
     // entries of the new term get lost
-    message.type === "appendEntries" && message.entries.some(({ term }) => term === 2) &&
-    network.raft(message.to).lastIndex === 4;
+    message.type === "appendEntries" && message.entries.some(({ term }) => term === 2);
   network.elect(2);
   network.tick(3);
   assertEquals(network.nodes.filter(({ disk }) => disk.entries.length >= 4).length >= 3, true);

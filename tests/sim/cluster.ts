@@ -4,7 +4,7 @@
  * @module
  */
 
-import { defaultLimits, type ServerOptions } from "../../lib/server/options.ts";
+import type { ServerOptions } from "../../lib/server/options.ts";
 import { Server } from "../../lib/server/server.ts";
 import { DurableState } from "./durable_state.ts";
 import { Invariants } from "./invariants.ts";
@@ -30,6 +30,8 @@ export class Cluster {
   readonly invariants: Invariants;
   /** Called after a node has stopped by itself. */
   onStopped: (node: Node) => void = () => {};
+  /** Called when a node is about to send its vote for another one. */
+  onVote: (node: Node) => void = () => {};
 
   constructor(readonly world: World, readonly scenario: Scenario) {
     for (let id = 1; id <= scenario.nodes; id++) {
@@ -43,8 +45,9 @@ export class Cluster {
       const node: Node = { id, machine, durable, server: null, mayStop: false };
       this.nodes.push(node);
     }
-    this.invariants = new Invariants(this.nodes.map((node) => node.durable));
-    watchWire(world.network, this.nodes.map((node) => node.durable));
+    const durables = this.nodes.map((node) => node.durable);
+    this.invariants = new Invariants(durables);
+    watchWire(world.network, durables, (id) => this.onVote(this.nodes[id - 1]!));
   }
 
   /** The nodes that run. */
@@ -116,7 +119,7 @@ export class Cluster {
       clientAddress: `n${id}:9080`,
       cluster: this.nodes.map((other) => ({ id: other.id, address: `n${other.id}:8080` })),
       timing: this.scenario.timing,
-      limits: { ...defaultLimits, requestTimeoutMs: this.scenario.requestTimeoutMs },
+      limits: this.scenario.limits,
       log: (level, message) => this.world.note(machine.name, `${level}: ${message}`),
       onStop: (error) => {
         if (!node.mayStop) {

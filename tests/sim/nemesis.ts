@@ -16,21 +16,29 @@ export class Nemesis {
   readonly #cluster: Cluster;
   readonly #random: Random;
   readonly #clients: readonly string[];
+  readonly #acknowledged: () => number;
   /** What takes present faults back. */
   readonly #undo = new Set<() => void>();
   #stopped = false;
 
-  constructor(cluster: Cluster, options: { random: Random; clients: readonly string[] }) {
+  constructor(cluster: Cluster, options: {
+    random: Random;
+    clients: readonly string[];
+    /** Operations acknowledged so far. */
+    acknowledged(): number;
+  }) {
     this.#cluster = cluster;
     this.#world = cluster.world;
     this.#random = options.random;
     this.#clients = options.clients;
+    this.#acknowledged = options.acknowledged;
     const kinds = Object.keys(cluster.scenario.faults.weights) as FaultKind[];
     this.count = Object.fromEntries(
       [...kinds, "restart", "killed"].map((kind) => [kind, 0]),
     ) as Nemesis["count"];
     cluster.onStopped = (node) => this.#restartLater(node);
     for (const node of cluster.nodes) this.#crashAtBoundaries(node);
+    this.#crashVoters();
   }
 
   /** Crashes so far: processes that ended without being asked to. */
@@ -64,22 +72,26 @@ export class Nemesis {
   }
 
   readonly #armed = new Set<Node>();
+  /** So many voters will crash. */
+  #voters = 0;
 
   #next(): void {
     const { gapMsMean, weights } = this.#cluster.scenario.faults;
-    const isLate = this.#isLacking && this.#world.trace.events > enough.events;
-    this.#later(this.#random.exponential(isLate ? gapMsMean / 5 : gapMsMean), "fault", () => {
+    this.#later(this.#random.exponential(gapMsMean * this.#patience()), "fault", () => {
       if (this.#stopped) return;
       this.#inflict(this.#random.weighted(this.#favour(weights)));
       this.#next();
     });
   }
 
-  get #isLacking(): boolean {
-    return this.crashes < enough.crashes || this.partitions < enough.partitions;
+  /** A run goes on until it has had enough of everything: late in it, what is missing decides how fast faults come. */
+  #patience(): number {
+    if (this.#world.trace.events < enough.events) return 1;
+    if (this.#acknowledged() < enough.acknowledged) return 4;
+    return this.crashes < enough.crashes || this.partitions < enough.partitions ? 0.2 : 1;
   }
 
-  /** A run goes on until it has had enough crashes and cuts, so what it has had too little of comes first. */
+  /** What there has been too little of comes first. */
   #favour(weights: Record<FaultKind, number>): Record<FaultKind, number> {
     const crashFactor = this.crashes < enough.crashes ? 3 : 1;
     const cutFactor = this.partitions < enough.partitions ? 3 : 1;
@@ -105,6 +117,9 @@ export class Nemesis {
         return this.#crash(target);
       case "crashWhileWriting":
         return void this.#armed.add(target);
+      case "crashVoter":
+        this.#voters++;
+        return;
       case "crashAll":
         for (const each of this.#cluster.nodes) this.#crash(each);
         return;
@@ -139,19 +154,37 @@ export class Nemesis {
     };
   }
 
-  #crash(node: Node): void {
+  /** Crashes nodes right after they gave a vote; they are back while the election goes on, and are asked again. */
+  #crashVoters(): void {
+    this.#cluster.onVote = (node) => {
+      if (this.#voters === 0) return;
+      this.#voters--;
+      const { electionTimeoutMinMs } = this.#cluster.scenario.timing;
+      const life = node.machine.life;
+      this.#later(this.#random.between(0, 5), `crash the voter n${node.id}`, () => {
+        if (node.machine.life === life) this.#crash(node, this.#random.between(0, electionTimeoutMinMs / 4));
+      });
+    };
+  }
+
+  #crash(node: Node, downMs = this.#downMs()): void {
     if (node.server === null || this.#stopped) return;
     const { powerChance } = this.#cluster.scenario.faults;
     this.count.killed++;
     this.#cluster.crash(node, this.#random.chance(powerChance) ? "power" : "kill");
-    this.#restartLater(node);
+    this.#restartLater(node, downMs);
   }
 
-  #restartLater(node: Node): void {
+  /** How long a node stays down: shorter than an election timeout as often as not. */
+  #downMs(): number {
     const { faults, timing } = this.#cluster.scenario;
-    const ms = this.#random.chance(0.5)
+    return this.#random.chance(0.5)
       ? this.#random.between(0, timing.electionTimeoutMinMs)
       : this.#random.exponential(faults.durationMsMean);
+  }
+
+  #restartLater(node: Node, ms = this.#downMs()): void {
+    const { faults, timing } = this.#cluster.scenario;
     this.#later(ms, `restart n${node.id}`, () => {
       if (node.server !== null) return;
       this.count.restart++;

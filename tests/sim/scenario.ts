@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Timing } from "../../lib/server/options.ts";
+import { defaultLimits, type Limits, type Timing } from "../../lib/server/options.ts";
 import type { Random } from "./random.ts";
 import type { Workload } from "./workload.ts";
 import type { WorldFaults } from "./world.ts";
@@ -17,6 +17,7 @@ export const enough = { events: 20_000, acknowledged: 200, crashes: 5, partition
 export type FaultKind =
   | "crash"
   | "crashWhileWriting"
+  | "crashVoter"
   | "crashAll"
   | "stop"
   | "partition"
@@ -35,7 +36,7 @@ export type FaultKind =
 export interface Scenario {
   nodes: number;
   timing: Timing;
-  requestTimeoutMs: number;
+  limits: Limits;
   world: WorldFaults;
   workload: Workload;
   faults: {
@@ -59,7 +60,7 @@ export function drawScenario(random: Random): Scenario {
   return {
     nodes: Number(random.weighted({ "1": 6, "3": 60, "5": 34 })),
     timing,
-    requestTimeoutMs: random.pick([300, 1000, 5000]),
+    limits: drawLimits(random.fork("limits")),
     world: {
       grainMicroseconds: random.pick([1, 100, 500, 2000]),
       clock: { driftMax: random.pick([0, 0.01, 0.1]), lateMsMax: random.pick([0, 1, 10]) },
@@ -88,6 +89,18 @@ function drawTiming(random: Random): Timing {
     networkDelayMs: random.chance(0.1) ? random.between(1, 5) : 0,
     clientDelayMs: random.chance(0.1) ? random.between(1, 5) : 0,
   };
+}
+
+/** Bounds so small that they are met; in production only a heavy load meets them. */
+function drawLimits(random: Random): Limits {
+  const limits = { ...defaultLimits, requestTimeoutMs: random.pick([300, 1000, 5000]) };
+  if (random.chance(0.3)) limits.requestsInFlightMax = 1 + random.below(3);
+  if (random.chance(0.3)) limits.replyBytesMax = 1000;
+  if (random.chance(0.3)) limits.appendBytesMax = 1 + random.below(5000);
+  if (random.chance(0.3)) limits.inflightBytesMax = 1 + random.below(20_000);
+  if (random.chance(0.3)) limits.uncommittedBytesMax = 2000 + random.below(20_000);
+  if (random.chance(0.3)) limits.committedEntriesMax = 1 + random.below(5);
+  return limits;
 }
 
 function drawNetwork(random: Random, timing: Timing): WorldFaults["network"] {
@@ -127,6 +140,7 @@ function drawFaults(random: Random, timing: Timing): Scenario["faults"] {
   const weights: Record<FaultKind, number> = {
     crash: 2,
     crashWhileWriting: 3,
+    crashVoter: 2,
     crashAll: 0.5,
     stop: 0.5,
     partition: 2,

@@ -89,6 +89,7 @@ class Run {
     this.nemesis = new Nemesis(this.cluster, {
       random: random.fork("nemesis"),
       clients: this.clients.map(({ name }) => name),
+      acknowledged: () => this.history.acknowledged,
     });
   }
 

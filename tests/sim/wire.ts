@@ -25,18 +25,48 @@ interface Spoken {
 const decoder = new TextDecoder();
 const lineBytesMax = 64 << 20;
 
-/** Checks all that the nodes say to each other from now on. */
-export function watchWire(network: FakeNetwork, durables: readonly DurableState[]): void {
+/** Checks all that the nodes say to each other from now on, and tells of every vote. */
+export function watchWire(
+  network: FakeNetwork,
+  durables: readonly DurableState[],
+  onVote: (node: number) => void,
+): void {
   const splitters = new WeakMap<Endpoint, LineSplitter>();
+  const votes = new Map<string, number>();
   network.onSend = (end, bytes) => {
     if (!end.host.startsWith("n") || !end.remoteHost.startsWith("n")) return;
     let splitter = splitters.get(end);
     if (splitter === undefined) splitters.set(end, splitter = new LineSplitter(lineBytesMax));
     splitter.push(bytes, (line) => {
       const message = parse(line);
-      if (message !== null) checkMessage(message, durables[message.from - 1]!);
+      if (message === null) return;
+      const durable = durables[message.from - 1]!;
+      checkDurable(message, durable);
+      const candidate = votedFor(message);
+      if (candidate === null) return;
+      checkOneVote(votes, { name: durable.name, term: message.term, candidate });
+      if (candidate !== message.from) onVote(message.from);
     });
   };
+}
+
+/** For whom a message says that its sender voted in its term: who asks for votes has voted for itself. */
+function votedFor(message: Spoken): number | null {
+  if (message.preVote) return null;
+  if (message.type === "requestVote") return message.from;
+  return message.type === "requestVoteResponse" && message.voteGranted ? message.to : null;
+}
+
+/** What a node says in one life and in the next must agree, whatever its disk holds. */
+function checkOneVote(
+  votes: Map<string, number>,
+  { name, term, candidate }: { name: string; term: number; candidate: number },
+): void {
+  const known = votes.get(`${name} ${term}`);
+  if (known !== undefined && known !== candidate) {
+    throw new Violation("I7", `${name} voted for n${known} and for n${candidate} in term ${term}`);
+  }
+  votes.set(`${name} ${term}`, candidate);
 }
 
 /** A message that claims something; null for entries, hellos and what claims nothing. */
@@ -47,8 +77,8 @@ function parse(line: Uint8Array): Spoken | null {
   return typeof message.from === "number" && typeof message.term === "number" ? message : null;
 }
 
-function checkMessage(message: Spoken, { name, currentTerm, votedFor, lastIndex }: DurableState): void {
-  const { type, term, to } = message;
+function checkDurable(message: Spoken, { name, currentTerm, votedFor: vote, lastIndex }: DurableState): void {
+  const { type, term } = message;
   const isTimeless = message.preVote || type === "timeoutNow";
   if (!isTimeless && currentTerm < term) {
     throw new Violation(
@@ -56,9 +86,9 @@ function checkMessage(message: Spoken, { name, currentTerm, votedFor, lastIndex 
       `${name} speaks in term ${term}, its disk holds ${currentTerm}: ${JSON.stringify(message)}`,
     );
   }
-  const isVote = type === "requestVoteResponse" && message.voteGranted && !message.preVote;
-  if (isVote && currentTerm === term && votedFor !== to) {
-    throw new Violation("I14", `${name} votes for n${to} in term ${term}, its disk says ${votedFor}`);
+  const candidate = votedFor(message);
+  if (candidate !== null && currentTerm === term && vote !== candidate) {
+    throw new Violation("I14", `${name} votes for n${candidate} in term ${term}, its disk says ${vote}`);
   }
   if (
     type === "appendEntriesResponse" && message.success && currentTerm === term &&

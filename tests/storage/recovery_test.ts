@@ -323,7 +323,7 @@ Deno.test("recover() reads lines of any length and logs larger than a chunk", ()
   assertEquals(lines(open(folder).found.entries) === lines(entries), true);
 });
 
-Deno.test("the folder of format 1 that lies here opens, byte for byte (the next version must open it too)", () => {
+Deno.test("recover() opens the folder of format 1 that lies here, and every later version must too", () => {
   const at = new URL("./golden/format_1/", import.meta.url);
   const state = Deno.readFileSync(new URL("state.json.txt", at));
   const log = Deno.readFileSync(new URL("log.txt", at));

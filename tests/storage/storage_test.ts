@@ -212,7 +212,7 @@ Deno.test("Storage does one operation at a time, and none before the folder is r
   assertThrows(() => early.append([], () => {}), AssertionFailed);
 });
 
-Deno.test("the first error of the disk is the last thing that is written", () => {
+Deno.test("append() and all else are refused after the first error of the disk, with that error", () => {
   for (const failing of ["append", "saveIdentity", "flushMark"]) {
     const { folder, storage, entries } = withEntries(3);
     const next = entriesAfter(entries[2]!, { count: 1, term: 1 });
@@ -232,7 +232,7 @@ Deno.test("the first error of the disk is the last thing that is written", () =>
   }
 });
 
-Deno.test("an error in the middle of an operation stops the steps behind it", () => {
+Deno.test("append() does not go on to the log when the state file failed", () => {
   const { folder, storage, entries } = withEntries(3);
   const instead = entriesAfter(entries[1]!, { count: 1, term: 2 });
   folder.fake.failNext = true;
@@ -254,7 +254,7 @@ Deno.test("repair() makes durable what a killed process left in the system's cac
   assertEquals(lines(new Storage(folder.disk).recover(1).entries), lines([...entries, ...more]));
 });
 
-Deno.test("whatever moment a crash picks, the node starts, and what was acknowledged is there", () => {
+Deno.test("recover() starts after a crash at any moment and finds all that was acknowledged", () => {
   let torn = 0;
   let cuts = 0;
   for (let seed = 0; seed < 400; seed++) {

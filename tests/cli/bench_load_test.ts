@@ -1,0 +1,99 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { type Load, LoadConnection, openLoadConnection, type Tally } from "../../lib/cli/bench_load.ts";
+import { Histogram } from "../../lib/cli/histogram.ts";
+
+/** Runs one connection against a node that answers each chunk of requests as told. */
+async function drive(
+  load: Partial<Load>,
+  answer: (requests: string[], conn: Deno.TcpConn) => Promise<void>,
+): Promise<{ tally: Tally; requests: string[] }> {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const requests: string[] = [];
+  const serving = (async () => {
+    using conn = await listener.accept();
+    let text = "";
+    const buffer = new Uint8Array(64 << 10);
+    for (let length; (length = await conn.read(buffer)) !== null;) {
+      text += new TextDecoder().decode(buffer.subarray(0, length));
+      const lines = text.split("\n");
+      text = lines.pop()!;
+      requests.push(...lines);
+      if (lines.length > 0) await answer(lines, conn);
+    }
+  })();
+  const tally: Tally = { latencies: new Histogram(), errors: 0, firstError: null };
+  const now = performance.now();
+  const whole: Load = {
+    workload: "put",
+    valueBytes: 3,
+    keys: 10,
+    pipeline: 4,
+    measureFrom: now,
+    until: now + 100,
+    ...load,
+  };
+  using conn = await openLoadConnection(`127.0.0.1:${listener.addr.port}`);
+  await new LoadConnection(whole, tally).run(conn);
+  conn.closeWrite();
+  await serving;
+  listener.close();
+  return { tally, requests };
+}
+
+async function send(conn: Deno.TcpConn, text: string): Promise<void> {
+  const bytes = new TextEncoder().encode(text);
+  for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
+}
+
+Deno.test("LoadConnection makes requests of the client protocol and counts every reply", async () => {
+  let most = 0;
+  const { tally, requests } = await drive({ workload: "mixed" }, async (lines, conn) => {
+    most = Math.max(most, lines.length);
+    await send(conn, lines.map(() => '{"ok":true}\n').join(""));
+  });
+  assertEquals(most, 4);
+  assertEquals(tally.errors, 0);
+  const parsed = requests.map((line) => JSON.parse(line));
+  const puts = parsed.filter(({ op }) => op === "put");
+  const gets = parsed.filter(({ op }) => op === "get");
+  assertEquals(Math.abs(puts.length - gets.length) <= 1, true);
+  assertEquals(puts.every(({ key, value }) => /^key0000000\d$/.test(key) && value === "xxx"), true);
+  assertEquals(gets.every(({ key }) => /^key0000000\d$/.test(key)), true);
+  assertEquals(new Set(parsed.map(({ key }) => key)).size, 10);
+});
+
+Deno.test("LoadConnection counts replies however they are cut, and larger than its buffer", async () => {
+  const long = `{"ok":true,"value":"${"y".repeat(200_000)}"}\n`;
+  let answered = 0;
+  const { tally } = await drive({ until: performance.now() + 5000 }, async (lines, conn) => {
+    for (const _ of lines) {
+      const reply = ++answered > 40 ? '{"ok":false}\n' : answered % 2 === 0 ? '{"ok":true}\n' : long;
+      await send(conn, reply.slice(0, 5));
+      await send(conn, reply.slice(5));
+    }
+  });
+  assertEquals(tally.latencies.count, 40);
+  assertEquals(tally.errors, answered - 40);
+});
+
+Deno.test("LoadConnection reads what is owed after an error and makes no more requests", async () => {
+  const { tally, requests } = await drive({}, async (lines, conn) => {
+    const error = '{"ok":false,"error":{"code":"notLeader"}}\n';
+    await send(conn, lines.map((_, i) => i === 1 ? error : '{"ok":true}\n').join(""));
+  });
+  assertEquals(requests.length, 4);
+  assertEquals(tally.latencies.count, 3);
+  assertEquals(tally.errors, 1);
+  assertStringIncludes(tally.firstError!, "notLeader");
+});
+
+Deno.test("LoadConnection counts what a lost connection owed as errors", async () => {
+  let isFirst = true;
+  const { tally } = await drive({}, async (_, conn) => {
+    if (isFirst) await send(conn, '{"ok":true}\n{"ok":tr');
+    if (isFirst) await conn.closeWrite();
+    isFirst = false;
+  });
+  assertEquals(tally.latencies.count, 1);
+  assertEquals(tally.errors, 4, "three of the first four and the one that followed the answer");
+});

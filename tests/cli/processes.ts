@@ -1,0 +1,119 @@
+/**
+ * The program as people run it: child processes of main.ts, with what they print, on ports that are free.
+ *
+ * @module
+ */
+
+import { fileURLToPath } from "node:url";
+
+const main = fileURLToPath(new URL("../../main.ts", import.meta.url));
+
+/** How a command ended. */
+export interface Ended {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** A command that runs. */
+export class Running {
+  stdout = "";
+  stderr = "";
+  readonly #child: Deno.ChildProcess;
+  readonly #reading: Promise<unknown>;
+  #onOutput: () => void = () => {};
+
+  /** `wrapper` is a command that is given the real one as further arguments. */
+  constructor(
+    args: readonly string[],
+    options: { cwd?: string; stdin?: string; wrapper?: readonly [string, ...string[]] } = {},
+  ) {
+    const words = [...options.wrapper ?? [], Deno.execPath(), "run", "-A", main, ...args];
+    this.#child = new Deno.Command(words[0]!, {
+      args: words.slice(1),
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    }).spawn();
+    this.#reading = Promise.all([
+      this.#collect(this.#child.stdout, (text) => this.stdout += text),
+      this.#collect(this.#child.stderr, (text) => this.stderr += text),
+      this.#feed(options.stdin ?? ""),
+    ]);
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** Resolves once the text has been printed, to either output. */
+  async until(text: string): Promise<void> {
+    const ended = this.#reading.then(() => "ended" as const);
+    while (!this.stdout.includes(text) && !this.stderr.includes(text)) {
+      const printed = new Promise<void>((resolve) => this.#onOutput = resolve);
+      if (await Promise.race([printed, ended]) === "ended") {
+        throw new Error(`ended without "${text}": ${this.stdout}${this.stderr}`);
+      }
+    }
+  }
+
+  kill(signal: Deno.Signal): void {
+    this.#child.kill(signal);
+  }
+
+  async end(): Promise<Ended> {
+    const [{ code }] = await Promise.all([this.#child.status, this.#reading]);
+    return { code, stdout: this.stdout, stderr: this.stderr };
+  }
+
+  async #collect(stream: ReadableStream<Uint8Array>, add: (text: string) => void): Promise<void> {
+    for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+      add(text);
+      this.#onOutput();
+    }
+  }
+
+  async #feed(text: string): Promise<void> {
+    const writer = this.#child.stdin.getWriter();
+    if (text !== "") await writer.write(new TextEncoder().encode(text));
+    await writer.close();
+  }
+}
+
+/** Runs `kvapp` to its end. */
+export function kvapp(
+  args: readonly string[],
+  options: { cwd?: string; stdin?: string } = {},
+): Promise<Ended> {
+  return new Running(args, options).end();
+}
+
+/** The first of `count` ports in a row that are free, and so are those 1000 above. */
+export function freePorts(count: number): number {
+  for (;;) {
+    const base = 20_000 + Math.floor(Math.random() * 10_000);
+    const ports = Array.from({ length: count }, (_, i) => base + i);
+    if (ports.every((port) => isFree(port) && isFree(port + 1000))) return base;
+  }
+}
+
+/** A folder for one test, removed at its end. */
+export async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "kvapp-" });
+  try {
+    await body(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+function isFree(port: number): boolean {
+  try {
+    Deno.listen({ hostname: "127.0.0.1", port }).close();
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.AddrInUse) return false;
+    throw error;
+  }
+}
