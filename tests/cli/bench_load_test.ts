@@ -43,6 +43,7 @@ async function drive(
 async function send(conn: Deno.TcpConn, text: string): Promise<void> {
   const bytes = new TextEncoder().encode(text);
   for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
+  await new Promise((resolve) => setTimeout(resolve, 1)); // so that the pieces arrive one by one
 }
 
 Deno.test("LoadConnection makes requests of the client protocol and counts every reply", async () => {
@@ -66,14 +67,30 @@ Deno.test("LoadConnection counts replies however they are cut, and larger than i
   const long = `{"ok":true,"value":"${"y".repeat(200_000)}"}\n`;
   let answered = 0;
   const { tally } = await drive({ until: performance.now() + 5000 }, async (lines, conn) => {
-    for (const _ of lines) {
-      const reply = ++answered > 40 ? '{"ok":false}\n' : answered % 2 === 0 ? '{"ok":true}\n' : long;
-      await send(conn, reply.slice(0, 5));
-      await send(conn, reply.slice(5));
+    const replies = lines.map(() => {
+      if (++answered > 40) return '{"ok":false}\n';
+      return answered % 2 === 0 ? '{"ok":true}\n' : long;
+    });
+    // the rest of one reply arrives with the beginning of the next
+    for (const [i, reply] of replies.entries()) {
+      await send(conn, (replies[i - 1]?.slice(8) ?? "") + reply.slice(0, 8));
     }
+    await send(conn, replies.at(-1)!.slice(8));
   });
   assertEquals(tally.latencies.count, 40);
   assertEquals(tally.errors, answered - 40);
+});
+
+Deno.test("LoadConnection judges a reply by its own bytes when it arrives behind another one in two pieces", async () => {
+  let isFirst = true;
+  const { tally } = await drive({ pipeline: 2 }, async (lines, conn) => {
+    if (!isFirst) return await send(conn, lines.map(() => '{"ok":true}\n').join(""));
+    isFirst = false;
+    await send(conn, '{"ok":true}\n{"ok":fal');
+    await send(conn, "se}\n");
+  });
+  assertEquals(tally.errors, 1);
+  assertEquals(tally.latencies.count, 2, "the first one and the one that it made room for");
 });
 
 Deno.test("LoadConnection reads what is owed after an error and makes no more requests", async () => {

@@ -19,7 +19,11 @@ function isAlive(pid: number): boolean {
 }
 
 async function untilDead(pids: number[]): Promise<void> {
-  while (pids.some(isAlive)) await new Promise((resolve) => setTimeout(resolve, 20));
+  const deadline = performance.now() + 15_000;
+  while (pids.some(isAlive)) {
+    if (performance.now() > deadline) throw new Error(`still alive: ${pids.filter(isAlive)}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
 
 Deno.test("dev starts a cluster of processes; a killed node stays dead until its serve line is run again", async () => {

@@ -167,6 +167,10 @@ withCluster("put() follows notLeader to the address that it names", 3, async (cl
     "2 session",
     "2 put",
   ]);
+  for (let turn = 0; cluster.nodes[0]!.connections > 0 && turn < 100; turn++) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assertEquals(cluster.nodes[0]!.connections, 0, "the connection that is left is closed");
 });
 
 withCluster("put() survives the leader's death and goes on through the next one", 3, async (cluster) => {

@@ -329,13 +329,21 @@ Deno.test({
     // A port whose queue is full lets no one in and refuses no one.
     using listener = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
     const address = `127.0.0.1:${listener.addr.port}`;
-    using _first = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
-    using _second = await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port });
-    const start = performance.now();
-    const connection = denoNetwork().connect(address);
-    const error = await new Promise<Error | null>((resolve) => connection.onClose = resolve);
-    assertStringIncludes(error!.message, `cannot connect to ${address}: no answer within 3000 ms`);
+    const queued: Connection[] = [];
+    let start = 0;
+    let error: Error | null = null;
+    while (error === null) {
+      start = performance.now();
+      const connection = denoNetwork().connect(address);
+      error = await new Promise<Error | null>((resolve) => {
+        connection.onOpen = () => resolve(null);
+        connection.onClose = resolve;
+      });
+      if (error === null) queued.push(connection);
+    }
     const waited = performance.now() - start;
+    assertStringIncludes(error.message, `cannot connect to ${address}: no answer within 3000 ms`);
     assert(waited > 2500 && waited < 6000, `after about 3 s, not ${waited} ms`);
+    await close(...queued);
   },
 });

@@ -61,6 +61,12 @@ Deno.test("Raft.receive() lets an unfounded node vote, so that the others can be
   assertEquals(node.disk.hardState, { currentTerm: 1, votedFor: 2 });
 });
 
+Deno.test("Raft.campaign() of a node that is no member asks nobody (paper 6)", () => {
+  const node = lone({ log: [foundingEntry({ members: configurationOfSize(3).members.slice(1) })] });
+  assertEquals(node.tick(100), []);
+  assertEquals([node.raft.role, node.raft.currentTerm], ["follower", 0]);
+});
+
 Deno.test("Raft.proposeConfiguration() is refused until something of this term is committed (raft-dev 2015)", () => {
   const node = loneLeader();
   assertStringIncludes(

@@ -211,9 +211,9 @@ Deno.test("Raft.read() moves a follower's commitIndex, so that the read need not
 });
 
 Deno.test("Raft.receive() commits by a read index only what the log is known to share with the leader's", () => {
-  const node = lone({ terms: [1, 1] }); // index 3 is not the leader's
-  const log = logOf(3, [1, 2]);
-  node.step(heartbeat(log, { term: 2, prevLogIndex: 2 }));
+  const node = lone({ terms: [1, 1] });
+  node.step(heartbeat(logOf(3, [1, 1]), { from: 3, term: 1 })); // index 3 is that leader's, not the next one's
+  node.step(heartbeat(logOf(3, [1, 2]), { term: 2, prevLogIndex: 2 }));
   assert(node.raft.read(7));
   const [request] = only(node.run(), "readIndexRequest");
   node.step(readIndexResponse({ term: 2, id: request!.id, readIndex: 3 }));

@@ -174,6 +174,12 @@ Deno.test("Raft.takeReady() acknowledges entries, also the leader's own, only wh
   network.settle();
   assertEquals(network.node(1).commands, ["x"]);
 
+  const pair = new Network({ size: 2 });
+  pair.elect(1);
+  pair.node(1).diskHeld = true;
+  pair.propose(1, "x");
+  assertEquals([pair.raft(1).progress()[0]?.matchIndex, pair.raft(1).commitIndex], [3, 2]);
+
   const follower = lone();
   follower.diskHeld = true;
   const log = logOf(3, [1]);

@@ -19,6 +19,13 @@ Deno.test("Raft.receive() counts its own vote only once it is durable (paper 5.2
   assertEquals(node.disk.hardState, { currentTerm: 0, votedFor: null });
   node.finishWrite();
   assertEquals([node.raft.role, node.disk.hardState], ["leader", { currentTerm: 1, votedFor: 1 }]);
+
+  const hasty = lone(); // and a vote that comes before anyone was asked does not make two
+  hasty.diskHeld = true;
+  hasty.raft.campaign();
+  hasty.run();
+  hasty.step(voteResponse({ term: 1, preVote: true }), voteResponse({ term: 1 }));
+  assertEquals([hasty.raft.role, hasty.raft.currentTerm], ["candidate", 1]);
 });
 
 Deno.test("Raft.campaign() asks for no vote before its own vote is durable (paper 5.2)", () => {
@@ -131,7 +138,8 @@ Deno.test("Raft.receive() gives a leader that steps down a whole new wait", () =
     node.tick();
     node.step(appendResponse({ term: 1, matchIndex: 2 }));
   }
-  node.step(heartbeat(logOf(3, []), { from: 3, term: 2 }));
+  node.step(voteResponse({ term: 2, voteGranted: false }));
+  assertEquals(node.raft.role, "follower");
   assertGreater(patience(node), timeoutMin - 1);
 });
 

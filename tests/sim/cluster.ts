@@ -30,7 +30,7 @@ export class Cluster {
   readonly invariants: Invariants;
   /** Called after a node has stopped by itself. */
   onStopped: (node: Node) => void = () => {};
-  /** Called when a node is about to send its vote for another one. */
+  /** Called when a node is about to say for whom it votes, itself included. */
   onVote: (node: Node) => void = () => {};
 
   constructor(readonly world: World, readonly scenario: Scenario) {

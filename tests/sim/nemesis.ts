@@ -119,7 +119,7 @@ export class Nemesis {
         return void this.#armed.add(target);
       case "crashVoter":
         this.#voters++;
-        return;
+        return this.#slowDisk(node); // a rival that is late asks the voter when it is back
       case "crashAll":
         for (const each of this.#cluster.nodes) this.#crash(each);
         return;

@@ -45,7 +45,7 @@ export function watchWire(
       const candidate = votedFor(message);
       if (candidate === null) return;
       checkOneVote(votes, { name: durable.name, term: message.term, candidate });
-      if (candidate !== message.from) onVote(message.from);
+      onVote(message.from);
     });
   };
 }

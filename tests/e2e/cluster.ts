@@ -1,0 +1,240 @@
+/**
+ * Real clusters for tests: each node a process of its own, on loopback ports and a temporary folder, asked over its
+ * client port as any client would ask. Nothing here waits for a time to pass, only for answers.
+ *
+ * @module
+ */
+
+import type { ListedEntry, NodeStatus } from "../../mod.ts";
+import { type Ended, Running, withFolder } from "../cli/processes.ts";
+import { exchange } from "./line_connection.ts";
+
+/** Long enough for a machine that does ten other things; a condition that holds is found at once. */
+const patienceMs = 60_000;
+const pollMs = 10;
+const portsPerCluster = 8;
+
+/** One node. It may run or not. */
+export class TestNode {
+  readonly id: number;
+  readonly folder: string;
+  /** "host:port". */
+  readonly raft: string;
+  readonly client: string;
+  /** What its processes so far wrote to stderr, the last one included. */
+  #journals: string[] = [];
+  #process: Running | null = null;
+  readonly #args: readonly string[];
+
+  constructor(
+    { id, folder, port, args }: { id: number; folder: string; port: number; args: readonly string[] },
+  ) {
+    this.id = id;
+    this.folder = folder;
+    this.raft = `127.0.0.1:${port}`;
+    this.client = `127.0.0.1:${port + 1000}`;
+    this.#args = ["serve", "--node-id", `${id}`, "--bind", this.raft, "--data-dir", folder, ...args];
+  }
+
+  get journal(): string {
+    return [...this.#journals, this.#process?.stderr ?? ""].join("");
+  }
+
+  /** Starts its process; `more` are further words of its command line. */
+  start(...more: string[]): void {
+    if (this.#process !== null) throw new Error(`node ${this.id} runs already`);
+    this.#process = new Running([...this.#args, ...more]);
+  }
+
+  /** SIGKILL: the node learns nothing of it. */
+  kill(): Promise<Ended> {
+    return this.signal("SIGKILL");
+  }
+
+  /** Sends a signal and waits for the end. */
+  signal(name: Deno.Signal): Promise<Ended> {
+    this.#running.kill(name);
+    return this.end();
+  }
+
+  /** Waits for the end of its process. */
+  async end(): Promise<Ended> {
+    const ended = await this.#running.end();
+    this.#journals.push(ended.stderr);
+    this.#process = null;
+    return ended;
+  }
+
+  /** Resolves when its present process has written that. */
+  async says(text: string): Promise<void> {
+    await within(patienceMs, `node ${this.id} says "${text}"`, this.#running.until(text));
+  }
+
+  /** What it says of itself, or null when it does not answer. */
+  async status(): Promise<NodeStatus | null> {
+    if (this.#process === null) return null;
+    try {
+      const [status] = await exchange(this.client, [{ op: "status" }]);
+      return status as unknown as NodeStatus;
+    } catch (error) {
+      if (error instanceof Deno.errors.ConnectionRefused || error instanceof Deno.errors.ConnectionReset) {
+        return null;
+      }
+      throw error;
+    }
+  }
+
+  /** All keys that it holds with their values and versions, asked of it alone. */
+  async keys(): Promise<ListedEntry[]> {
+    const all: ListedEntry[] = [];
+    for (let start: unknown = "";;) {
+      const request = { op: "list", ...(start === "" ? {} : { start }), limit: 10_000, consistency: "stale" };
+      const [page] = await exchange(this.client, [request]);
+      for (const entry of page!.entries as ListedEntry[]) all.push(entry);
+      if (page!.next === null) return all;
+      start = page!.next;
+    }
+  }
+
+  /** Ends its process, whatever state it is in. */
+  async destroy(): Promise<void> {
+    if (this.#process !== null) await this.kill();
+  }
+
+  get #running(): Running {
+    if (this.#process === null) throw new Error(`node ${this.id} does not run`);
+    return this.#process;
+  }
+}
+
+/** Several nodes that were told the same `--cluster`. */
+export class TestCluster {
+  readonly nodes: TestNode[];
+
+  constructor(folder: string, ports: readonly number[], args: readonly string[]) {
+    const cluster = ports.map((port) => `127.0.0.1:${port}`).join(",");
+    this.nodes = ports.map((port, i) =>
+      new TestNode({ id: i + 1, folder: `${folder}/${i + 1}`, port, args: ["--cluster", cluster, ...args] })
+    );
+  }
+
+  /** Raft addresses, as in `--cluster`. */
+  get addresses(): string {
+    return this.nodes.map((node) => node.raft).join(",");
+  }
+
+  /** Starts all nodes. */
+  start(): void {
+    for (const node of this.nodes) node.start();
+  }
+
+  /** The node that leads and that all nodes that run follow. */
+  leader(): Promise<TestNode> {
+    return until("one leader, known to all nodes that run", async () => {
+      const all = (await Promise.all(this.nodes.map((node) => node.status()))).filter((it) => it !== null);
+      const leader = all.find((status) => status.role === "leader");
+      const isAgreed = leader !== undefined &&
+        all.every((status) => status.leader === leader.node && status.term === leader.term);
+      return isAgreed ? this.nodes[leader.node - 1]! : null;
+    });
+  }
+
+  /** The index that all nodes, none missing, have applied, with nothing left to do. */
+  settled(): Promise<number> {
+    return until("all nodes have applied the whole log", async () => {
+      const all = await Promise.all(this.nodes.map((node) => node.status()));
+      const indexes = all.flatMap((it) =>
+        it === null ? [-1] : [it.appliedIndex, it.lastLogIndex, it.commitIndex]
+      );
+      const isSame = indexes.every((index) => index === indexes[0]);
+      return isSame && all.some((it) => it?.role === "leader") ? indexes[0]! : null;
+    });
+  }
+}
+
+/**
+ * Runs a test with so many nodes, not yet started unless `start` says so. Ends them all afterwards and, when the test
+ * failed, prints what they wrote.
+ */
+export async function withCluster(
+  options: { nodes: number; start?: boolean; args?: string[] },
+  body: (cluster: TestCluster, folder: string) => Promise<void>,
+): Promise<void> {
+  const claim = claimPorts();
+  try {
+    await withFolder(async (folder) => {
+      const cluster = new TestCluster(folder, claim.ports.slice(0, options.nodes), options.args ?? []);
+      try {
+        if (options.start ?? true) cluster.start();
+        await body(cluster, folder);
+      } catch (error) {
+        for (const { id, journal } of cluster.nodes) {
+          console.error(`--- node ${id}\n${journal.split("\n").slice(-60).join("\n")}`);
+        }
+        throw error;
+      } finally {
+        await Promise.all(cluster.nodes.map((node) => node.destroy()));
+      }
+    });
+  } finally {
+    claim.release();
+  }
+}
+
+/** Asks again and again until there is an answer. Fails, naming what was waited for, when there is none. */
+export async function until<T>(what: string, ask: () => Promise<T | null> | T | null): Promise<T> {
+  const deadline = performance.now() + patienceMs;
+  for (;;) {
+    const answer = await ask();
+    if (answer !== null && answer !== false) return answer;
+    if (performance.now() > deadline) throw new Error(`not within ${patienceMs / 1000} s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+}
+
+/** Fails when the promise takes longer. */
+export async function within<T>(ms: number, what: string, promise: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`not within ${ms / 1000} s: ${what}`)), ms);
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * Raft ports that no other test has, whichever run at the same time, with their client ports 1000 above. They lie below
+ * those that systems give out themselves. Who listens on the last port of a block has the block.
+ */
+function claimPorts(): { ports: number[]; release(): void } {
+  for (;;) {
+    const block = Math.floor(Math.random() * 5 * 125);
+    const first = 10_000 + 2000 * Math.floor(block / 125) + portsPerCluster * (block % 125);
+    const ports = Array.from({ length: portsPerCluster - 1 }, (_, i) => first + i);
+    const claim = tryListen(first + portsPerCluster - 1);
+    if (claim === null) continue;
+    if (ports.flatMap((port) => [port, port + 1000]).every(isFree)) {
+      return {
+        ports,
+        release: () => claim.close(),
+      };
+    }
+    claim.close();
+  }
+}
+
+function isFree(port: number): boolean {
+  const listener = tryListen(port);
+  listener?.close();
+  return listener !== null;
+}
+
+function tryListen(port: number): Deno.TcpListener | null {
+  try {
+    return Deno.listen({ hostname: "127.0.0.1", port });
+  } catch (error) {
+    if (error instanceof Deno.errors.AddrInUse) return null;
+    throw error;
+  }
+}
