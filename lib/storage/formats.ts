@@ -126,15 +126,9 @@ export function decodeMark(line: Uint8Array): Mark | null {
 
 /** Whether a line claims to be an entry; its own reader checks the claim. */
 export function isEntryLine(line: Uint8Array): boolean {
-  return startsSealed(line) && line[19] === 0x70; // the p of {"crc":"........","prev":
+  return line[19] === 0x70; // the p of {"crc":"........","prev":
 }
 
-function startsSealed(line: Uint8Array): boolean {
-  return sealStart.every((byte, i) => line[i] === byte);
-}
-
-/** How every line of a folder begins. */
-export const sealStart: Uint8Array = new TextEncoder().encode('{"crc":"');
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function seal(fields: Record<string, unknown>): Uint8Array {
@@ -143,7 +137,7 @@ function seal(fields: Record<string, unknown>): Uint8Array {
 
 /** The fields of a sealed line, or null when it is not whole. */
 function unseal(line: Uint8Array): Record<string, unknown> | null {
-  if (!startsSealed(line) || !isSealed(line)) return null;
+  if (!isSealed(line)) return null;
   try {
     const fields: unknown = JSON.parse(decoder.decode(line));
     return typeof fields === "object" && fields !== null ? fields as Record<string, unknown> : null;

@@ -21,7 +21,6 @@ import {
   isHeaderOf,
   logFile,
   type Mark,
-  sealStart,
   type State,
   stateFile,
   wayOut,
@@ -143,7 +142,6 @@ function checkTerm({ entries }: RecoveredLog, { hardState }: State): void {
 /** The whole marks among bytes that are otherwise not trusted, at line starts or not. */
 function* marksIn(bytes: Uint8Array): Generator<Mark> {
   for (let at = bytes.indexOf(brace); at >= 0; at = bytes.indexOf(brace, at + 1)) {
-    if (!sealStart.every((byte, i) => bytes[at + i] === byte)) continue;
     const end = bytes.indexOf(newline, at);
     if (end < 0) return;
     const mark = decodeMark(bytes.subarray(at, end + 1));

@@ -24,6 +24,8 @@ export class TestNode {
   /** What its processes so far wrote to stderr, the last one included. */
   #journals: string[] = [];
   #process: Running | null = null;
+  /** How its process ended, once it has; nobody has asked yet. */
+  #ended: Ended | null = null;
   readonly #args: readonly string[];
 
   constructor(
@@ -43,7 +45,11 @@ export class TestNode {
   /** Starts its process; `more` are further words of its command line. */
   start(...more: string[]): void {
     if (this.#process !== null) throw new Error(`node ${this.id} runs already`);
-    this.#process = new Running([...this.#args, ...more]);
+    const process = new Running([...this.#args, ...more]);
+    this.#process = process;
+    process.end().then((ended) => {
+      if (this.#process === process) this.#ended = ended;
+    });
   }
 
   /** SIGKILL: the node learns nothing of it. */
@@ -61,7 +67,7 @@ export class TestNode {
   async end(): Promise<Ended> {
     const ended = await this.#running.end();
     this.#journals.push(ended.stderr);
-    this.#process = null;
+    this.#process = this.#ended = null;
     return ended;
   }
 
@@ -70,9 +76,12 @@ export class TestNode {
     await within(patienceMs, `node ${this.id} says "${text}"`, this.#running.until(text));
   }
 
-  /** What it says of itself, or null when it does not answer. */
+  /** What it says of itself, or null when it does not answer. Fails when it has ended by itself. */
   async status(): Promise<NodeStatus | null> {
     if (this.#process === null) return null;
+    if (this.#ended !== null) {
+      throw new Error(`node ${this.id} ended by itself, exit code ${this.#ended.code}`);
+    }
     try {
       const [status] = await exchange(this.client, [{ op: "status" }]);
       return status as unknown as NodeStatus;
@@ -98,7 +107,9 @@ export class TestNode {
 
   /** Ends its process, whatever state it is in. */
   async destroy(): Promise<void> {
-    if (this.#process !== null) await this.kill();
+    if (this.#process === null) return;
+    if (this.#ended === null) this.#process.kill("SIGKILL");
+    await this.end();
   }
 
   get #running(): Running {
