@@ -141,11 +141,14 @@ function checkTerm({ entries }: RecoveredLog, { hardState }: State): void {
 
 /** The whole marks among bytes that are otherwise not trusted, at line starts or not. */
 function* marksIn(bytes: Uint8Array): Generator<Mark> {
-  for (let at = bytes.indexOf(brace); at >= 0; at = bytes.indexOf(brace, at + 1)) {
-    const end = bytes.indexOf(newline, at);
-    if (end < 0) return;
-    const mark = decodeMark(bytes.subarray(at, end + 1));
-    if (mark !== null) yield mark;
+  let start = 0;
+  for (let end = bytes.indexOf(newline); end >= 0; end = bytes.indexOf(newline, start)) {
+    const line = bytes.subarray(start, end + 1);
+    start = end + 1;
+    for (let at = line.indexOf(brace); at >= 0; at = line.indexOf(brace, at + 1)) {
+      const mark = decodeMark(line.subarray(at));
+      if (mark !== null) yield mark;
+    }
   }
 }
 
