@@ -18,7 +18,16 @@ Deno.test("version is the same in deno.json and the program, and the changelog d
 });
 
 Deno.test("deno.json describes each task, and each finds out for itself where JSR is", () => {
-  assertEquals(Object.keys(config.tasks).sort(), ["bench", "check", "compile", "dev", "ok", "sim", "test"]);
+  assertEquals(Object.keys(config.tasks).sort(), [
+    "bench",
+    "check",
+    "compile",
+    "dev",
+    "kvapp",
+    "ok",
+    "sim",
+    "test",
+  ]);
   for (const [name, task] of Object.entries<{ description: string; command: string }>(config.tasks)) {
     assertMatch(task.description, /^[A-Z].{10,}/, name);
     assertStringIncludes(task.command, "JSR_URL=$(deno run -A tools/jsr_url.ts)", name);

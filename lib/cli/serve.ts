@@ -74,7 +74,7 @@ second one at once. Exit code 1: a port cannot be bound.`,
       log("error", `stopped: ${error.message}`);
       ended.resolve(error instanceof FolderError ? exitCodes.folder : exitCodes.broken);
     };
-    const io = denoIo(folder.disk, (error) => log("warn", `cannot accept a connection: ${error.message}`));
+    const io = denoIo(folder.disk, (error) => log("warn", error.message));
     const options = { ...place, timing, limits: limitsFor(timing), log, onStop };
     const server = startOrExplain(() => new Server(options, io));
     log("info", `connect with: nc ${netcatArguments(place.clientBindAddress)}`);

@@ -191,7 +191,9 @@ export class Raft {
     const { role } = this.#state;
     if (role.name === "leader") {
       const progress = role.progress.get(id);
-      if (progress !== undefined) becomeProbe(progress, progress.matchIndex + 1);
+      // A search for the place where the logs part goes on where it was; replication goes back to what is known.
+      if (progress?.mode === "probe") becomeProbe(progress, progress.nextIndex);
+      if (progress?.mode === "replicate") becomeProbe(progress, progress.matchIndex + 1);
     }
     if (role.name === "follower" && role.leaderId === id) cancelForwardedReads(this.#state, role);
   }

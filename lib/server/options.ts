@@ -63,7 +63,7 @@ export const defaultLimits: Limits = {
   replyBytesMax: 16 << 20,
   uncommittedBytesMax: 64 << 20,
   inflightBytesMax: 4 << 20,
-  appendBytesMax: 1 << 20,
+  appendBytesMax: 256 << 10,
   committedEntriesMax: 4096,
   peerQueueBytesMax: 128 << 20,
   requestTimeoutMs: 5000,

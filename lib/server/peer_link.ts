@@ -49,7 +49,12 @@ export class PeerLink {
   readonly #splitter: LineSplitter;
   readonly #reader = new PeerReader();
   readonly #timer: Timer;
+  /** When the other end last gave a sign of life. */
   #heardAt: number;
+  /** Bytes handed to the connection, and how many of them the system had taken when it was last looked at. */
+  #sentBytes = 0;
+  #takenBytes = 0;
+  #wasBlocked = false;
   #isClosed = false;
 
   constructor(connection: Connection, owner: LinkOwner, clock: Clock, options: LinkOptions) {
@@ -68,6 +73,12 @@ export class PeerLink {
 
   /** The dialler's end pings; then both hear something at least this often. */
   #lookAtTime(): void {
+    // On a slow line pings wait behind entries. That a full queue moves is a sign of life, too.
+    const { bufferedBytes } = this.connection;
+    const takenBytes = this.#sentBytes - bufferedBytes;
+    if (this.#wasBlocked && takenBytes > this.#takenBytes) this.#heardAt = this.#clock.now();
+    this.#takenBytes = takenBytes;
+    this.#wasBlocked = bufferedBytes > 0;
     if (this.#clock.now() - this.#heardAt > 2 * this.#options.pingMs + 2 * this.#options.delayMs) {
       this.connection.destroy();
       return;
@@ -77,7 +88,7 @@ export class PeerLink {
 
   /** Sends a line about the link at once. */
   sendLine(line: LinkLine): void {
-    if (!this.#isClosed) this.connection.send(encodeLinkLine(line));
+    this.#sendNow(encodeLinkLine(line));
   }
 
   /** Sends a message, after the delay that the timing mode asks for. */
@@ -96,6 +107,7 @@ export class PeerLink {
   #sendNow(bytes: Uint8Array): void {
     if (this.#isClosed) return;
     this.connection.send(bytes);
+    this.#sentBytes += bytes.length;
     if (this.connection.bufferedBytes > this.#options.queueBytesMax) this.connection.destroy();
   }
 

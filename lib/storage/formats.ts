@@ -56,9 +56,8 @@ export class FolderError extends Error {
 
 const untouched = "Nothing in the folder was changed.";
 /** What a person can do about a damaged folder. */
-export const wayOut =
-  `${untouched} Put a good copy of the file back, or move the folder away and start the node ` +
-  "with an empty one: it comes back as a new incarnation, which the cluster fills";
+export const wayOut = `${untouched} The other nodes go on without this one as long as they are a majority. ` +
+  "Put this node's own latest copy of the file back; an older copy, or an empty folder, must not take part";
 
 /** The contents of the state file. */
 export function encodeState(state: State): Uint8Array {

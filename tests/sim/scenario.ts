@@ -112,7 +112,7 @@ function drawNetwork(random: Random, timing: Timing): WorldFaults["network"] {
     tailChance: random.chance(0.3) ? random.between(0, 0.05) : 0,
     tailMsMax: timing.electionTimeoutMaxMs * random.between(0.2, 2),
     splitChance: random.pick([0, 0.02, 0.3]),
-    windowBytes: random.pick([16 << 10, 64 << 10, 256 << 10]),
+    windowBytes: random.pick([2 << 10, 16 << 10, 64 << 10, 256 << 10]),
   };
 }
 

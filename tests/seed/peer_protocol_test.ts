@@ -1,0 +1,149 @@
+/**
+ * The lines of the raft port: each message reads back as it was written, and what is none is refused with its reason.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  clusterIdOf,
+  encodeLinkLine,
+  encodeMessage,
+  type Hello,
+  type PeerInput,
+  PeerReader,
+} from "../../lib/protocol/peer_protocol.ts";
+import type { Message } from "../../lib/raft/messages.ts";
+import {
+  appendEntries,
+  appendResponse,
+  contactResponse,
+  heartbeat,
+  readIndexResponse,
+} from "../raft/messages.ts";
+import { requestVote, timeoutNow, voteResponse } from "../raft/messages.ts";
+import { configurationOfSize, logOf } from "../raft/node.ts";
+
+const decoder = new TextDecoder();
+const encoder = new TextEncoder();
+
+/** What a reader makes of bytes, line by line. */
+function read(bytes: Uint8Array, reader = new PeerReader()): (PeerInput | string)[] {
+  const inputs: (PeerInput | string)[] = [];
+  for (let at = 0, end; at < bytes.length; at = end) {
+    end = bytes.indexOf(10, at) + 1;
+    const input = reader.take(bytes.subarray(at, end));
+    if (input !== null) inputs.push(input);
+  }
+  return inputs;
+}
+
+const log = logOf(3, [1, 1, 2]);
+
+Deno.test("encodeMessage() writes what PeerReader.take() reads back, for every type of message", () => {
+  const messages: Message[] = [
+    requestVote({ term: 7, preVote: true, leadershipTransfer: true, lastLogIndex: 3, lastLogTerm: 2 }),
+    voteResponse({ term: 7, voteGranted: false }),
+    appendEntries(log, { term: 7, prevLogIndex: 1, count: 2, leaderCommit: 1, readRound: 5 }),
+    heartbeat(log, { term: 7 }),
+    appendResponse({ term: 7, success: false, prevLogIndex: 4, conflictIndex: 2, conflictTerm: 1 }),
+    contactResponse({ term: 7, readRound: 3 }),
+    { type: "readIndexRequest", from: 2, to: 1, term: 7, id: 2 ** 48 },
+    readIndexResponse({ term: 7, id: 1, readIndex: null }),
+    timeoutNow({ term: 2 ** 53 - 1 }),
+  ];
+  for (const message of messages) assertEquals(read(encodeMessage(message)), [message]);
+  const all = messages.map((message) => decoder.decode(encodeMessage(message))).join("");
+  assertEquals(read(encoder.encode(all)), messages, "and one behind the other");
+});
+
+Deno.test("encodeMessage() sends entries as the very lines of the log, behind one line that counts them", () => {
+  const bytes = encodeMessage(appendEntries(log, { term: 7, prevLogIndex: 0 }));
+  const [header, ...rest] = decoder.decode(bytes).split("\n");
+  assertEquals(JSON.parse(header!).entries, 4);
+  assertEquals(rest.join("\n"), log.map(({ line }) => decoder.decode(line)).join(""));
+});
+
+Deno.test("PeerReader.take() owns the bytes of the entries that it makes", () => {
+  const bytes = encodeMessage(appendEntries(log, { term: 7, prevLogIndex: 0 }));
+  const [message] = read(bytes);
+  bytes.fill(0); // the buffer is used for something else
+  assert(typeof message === "object" && message.type === "appendEntries");
+  assertEquals(message.entries, log);
+});
+
+Deno.test("PeerReader.take() reads hellos and the other lines about a link", () => {
+  const { members } = configurationOfSize(3);
+  const hello: Hello = {
+    type: "hello",
+    versions: { min: 1, max: 1 },
+    nodeId: 1,
+    incarnation: "0".repeat(16),
+    starts: 1,
+    nonce: "1".repeat(16),
+    clientAddress: "127.0.0.1:9081",
+    cluster: members.map(({ id, address }) => ({ id, address })),
+    clusterId: clusterIdOf(members),
+    members,
+    founded: true,
+  };
+  for (
+    const line of [hello, { type: "refused", reason: "no" }, { type: "ping" }, { type: "pong" }] as const
+  ) {
+    assertEquals(read(encodeLinkLine(line)), [line]);
+  }
+});
+
+Deno.test("clusterIdOf() is the same for all founders, and another one for other members", () => {
+  const { members } = configurationOfSize(3);
+  assertEquals(clusterIdOf(members.toReversed()), clusterIdOf(members));
+  const wiped = members.map((member) =>
+    member.id === 2 ? { ...member, incarnation: "f".repeat(16) } : member
+  );
+  assertEquals(new Set([members, wiped, members.slice(1)].map(clusterIdOf)).size, 3);
+});
+
+Deno.test("PeerReader.take() refuses what is no message, and says why", () => {
+  const rows: [string, string][] = [
+    ["\n", "not JSON"],
+    ["garbage\n", "not JSON"],
+    ["[1]\n", "type"],
+    ["null\n", "not a JSON object"],
+    ['{"type":99}\n', "99"],
+    ['{"type":"constructor"}\n', "constructor"],
+    ['{"type":"termDurable","from":1,"to":1,"term":1}\n', "termDurable"],
+    ['{"type":"timeoutNow","from":2,"to":1}\n', "term"],
+    ['{"type":"timeoutNow","from":0,"to":1,"term":1}\n', "from"],
+    ['{"type":"timeoutNow","from":2,"to":1,"term":-1}\n', "term"],
+    ['{"type":"timeoutNow","from":2,"to":1,"term":1.5}\n', "term"],
+    ['{"type":"timeoutNow","from":2,"to":1,"term":"1"}\n', "term"],
+    ['{"type":"timeoutNow","from":2,"to":1,"term":9007199254740992}\n', "term"],
+    ['{"type":"timeoutNow","from":2,"to":1,"term":1e400}\n', "term"],
+  ];
+  for (const [line, part] of rows) {
+    assertStringIncludes(String(new PeerReader().take(encoder.encode(line))), part);
+  }
+  assertEquals(typeof new PeerReader().take(new Uint8Array([0xff, 0xfe, 10])), "string");
+});
+
+Deno.test("PeerReader.take() refuses messages with any field missing or of another type", () => {
+  const message = appendResponse({ term: 7, matchIndex: 3 });
+  for (const name of Object.keys(message)) {
+    for (const value of [undefined, null, "x", -1, [], {}]) {
+      const line = encoder.encode(JSON.stringify({ ...message, [name]: value }) + "\n");
+      assertEquals(typeof new PeerReader().take(line), "string", `${name}: ${JSON.stringify(value)}`);
+    }
+  }
+});
+
+Deno.test("PeerReader.take() refuses entries with any changed byte", () => {
+  const message = appendEntries(log, { term: 7, prevLogIndex: 2, count: 1 });
+  const bytes = encodeMessage(message);
+  const start = bytes.indexOf(10) + 1;
+  for (let at = start; at < bytes.length - 1; at++) {
+    const damaged = bytes.slice();
+    damaged[at]! ^= 0x10;
+    const inputs = read(damaged);
+    assertEquals(inputs.every((input) => typeof input === "string"), true, `byte ${at}`);
+  }
+});

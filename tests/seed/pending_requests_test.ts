@@ -1,0 +1,137 @@
+/**
+ * Requests that wait for the cluster: each is answered once, with what really became of it.
+ *
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import { PendingRequests } from "../../lib/server/pending_requests.ts";
+import type { Result } from "../../lib/kv/command.ts";
+
+const timeoutMs = 1000;
+
+/** Requests, and what became of each by its name: "ok" or the code of an error. */
+class Waiting {
+  readonly pending = new PendingRequests(timeoutMs);
+  readonly outcomes: Record<string, string> = {};
+  attempts: number[] = [];
+
+  write(name: string, place: { index: number; term: number }, now = 0): void {
+    this.pending.addWrite(place, now, false, (outcome) => {
+      this.#note(name, "ok" in outcome && outcome.ok ? "ok" : (outcome as { code: string }).code);
+    });
+  }
+
+  read(name: string, { now = 0, afterIndex = 0 } = {}): void {
+    this.pending.addRead(now, afterIndex, (error) => this.#note(name, error === null ? "ok" : error.code));
+  }
+
+  /** Asks the protocol about the new reads; `knowsLeader`: it takes them. */
+  ask(knowsLeader = true): void {
+    this.pending.askReads((attempt) => {
+      if (knowsLeader) this.attempts.push(attempt);
+      return knowsLeader;
+    });
+  }
+
+  apply(index: number, term = 1): void {
+    const result: Result = { ok: true, index, version: index };
+    this.pending.onApplied({ index, term }, result);
+  }
+
+  #note(name: string, outcome: string): void {
+    assertEquals(this.outcomes[name], undefined, `${name} is answered once`);
+    this.outcomes[name] = outcome;
+  }
+}
+
+Deno.test("PendingRequests() waits for nothing at first", () => {
+  const { pending, outcomes, ask, ...waiting } = new Waiting();
+  assertEquals([pending.size, waiting.attempts], [0, []]);
+  pending.askReads(() => {
+    throw new Error("there is nothing to ask");
+  });
+  pending.expire(Infinity);
+  assertEquals([outcomes, typeof ask], [{}, "function"]);
+});
+
+Deno.test("PendingRequests.onApplied() answers the writes whose entries are applied, and no others", () => {
+  const waiting = new Waiting();
+  for (const index of [3, 5, 7]) waiting.write(`write ${index}`, { index, term: 1 });
+  for (let index = 1; index <= 5; index++) waiting.apply(index);
+  assertEquals(waiting.outcomes, { "write 3": "ok", "write 5": "ok" });
+  assertEquals(waiting.pending.size, 1);
+});
+
+Deno.test("PendingRequests.onApplied() tells a write whose place another term took that it never happened", () => {
+  const waiting = new Waiting();
+  waiting.write("replaced", { index: 3, term: 1 });
+  waiting.apply(3, 2);
+  assertEquals(waiting.outcomes, { replaced: "noLeader" });
+});
+
+Deno.test("PendingRequests.addWrite() at the same index leaves the outcome of the older write open", () => {
+  const waiting = new Waiting();
+  waiting.write("older", { index: 3, term: 1 });
+  waiting.write("newer", { index: 3, term: 3 });
+  assertEquals(waiting.outcomes, { older: "outcomeUnknown" });
+  waiting.apply(3, 3);
+  assertEquals(waiting.outcomes, { older: "outcomeUnknown", newer: "ok" });
+});
+
+Deno.test("PendingRequests.expire() gives up after the time-out, and says that a write may have happened", () => {
+  const waiting = new Waiting();
+  waiting.write("write", { index: 3, term: 1 }, 0);
+  waiting.read("read", { now: 0 });
+  waiting.write("later", { index: 4, term: 1 }, 500);
+  waiting.pending.expire(timeoutMs - 1);
+  assertEquals(waiting.outcomes, {});
+  waiting.pending.expire(timeoutMs);
+  assertEquals(waiting.outcomes, { write: "outcomeUnknown", read: "noLeader" });
+  waiting.apply(3);
+  waiting.apply(4);
+  assertEquals(waiting.outcomes, { write: "outcomeUnknown", read: "noLeader", later: "ok" });
+  assertEquals(waiting.pending.size, 0);
+});
+
+Deno.test("PendingRequests.onReadResult() lets reads look once their index is applied", () => {
+  const waiting = new Waiting();
+  waiting.apply(1);
+  waiting.read("a");
+  waiting.read("b");
+  waiting.ask();
+  assertEquals(waiting.attempts.length, 1, "one attempt for both");
+  waiting.pending.onReadResult(waiting.attempts[0]!, 3);
+  waiting.apply(2);
+  assertEquals(waiting.outcomes, {});
+  waiting.apply(3);
+  assertEquals(waiting.outcomes, { a: "ok", b: "ok" });
+});
+
+Deno.test("PendingRequests.onReadResult() asks cancelled reads anew, under another number (etcd-io/etcd #20418)", () => {
+  const waiting = new Waiting();
+  waiting.read("a");
+  waiting.ask(false); // no leader is known
+  assertEquals(waiting.pending.size, 1);
+  waiting.ask();
+  waiting.pending.onReadResult(waiting.attempts[0]!, null);
+  waiting.ask();
+  assertEquals(new Set(waiting.attempts).size, 2);
+  waiting.pending.onReadResult(waiting.attempts[0]!, 0); // late, and about the first attempt
+  assertEquals(waiting.outcomes, {});
+  waiting.pending.onReadResult(waiting.attempts[1]!, 0);
+  assertEquals(waiting.outcomes, { a: "ok" });
+});
+
+Deno.test("PendingRequests.addRead() waits for the writes before it on its connection", () => {
+  const waiting = new Waiting();
+  waiting.write("write", { index: 3, term: 1 });
+  waiting.read("read", { afterIndex: 3 });
+  waiting.ask();
+  waiting.pending.onReadResult(waiting.attempts[0]!, 1);
+  waiting.apply(1);
+  waiting.apply(2);
+  assertEquals(waiting.outcomes, {});
+  waiting.apply(3);
+  assertEquals(waiting.outcomes, { write: "ok", read: "ok" });
+});
