@@ -262,8 +262,8 @@ export interface GetReply {
   version?: number;
   /** Index of the last entry that the answer reflects. */
   index: number;
-  /** Only for `stale`: how long ago this node last knew itself up to date. */
-  ageMs?: number;
+  /** Only for `stale`: how long ago this node last was up to date; null: not since its start. */
+  ageMs?: number | null;
 }
 
 /** The answer to `list`. */
@@ -273,20 +273,23 @@ export interface ListReply {
   /** Where the next page begins, or null. */
   next: string | null;
   index: number;
-  ageMs?: number;
+  ageMs?: number | null;
 }
 
 /** A good answer; `ok` comes first. */
 export type Reply = { readonly ok: true };
 
 /** What `get` answers for a key, present or not. */
-export function getReply(found: Versioned | undefined, at: { index: number; ageMs?: number }): GetReply {
+export function getReply(
+  found: Versioned | undefined,
+  at: { index: number; ageMs?: number | null },
+): GetReply {
   if (found === undefined) return { ok: true, found: false, ...at };
   return { ok: true, found: true, value: found.value, version: found.version, ...at };
 }
 
 /** What `list` answers for a page. */
-export function listReply(page: Page, at: { index: number; ageMs?: number }): ListReply {
+export function listReply(page: Page, at: { index: number; ageMs?: number | null }): ListReply {
   return { ok: true, ...page, ...at };
 }
 

@@ -4,7 +4,11 @@
  * @module
  */
 
+import type { RaftOptions } from "../raft/raft.ts";
 import type { NodeId } from "../raft/types.ts";
+
+/** Ticks in a heartbeat interval: how finely time is told. */
+const ticksPerHeartbeat = 5;
 
 /** Intervals in milliseconds. The delays exist to watch consensus at work; they are 0 in fast mode. */
 export interface Timing {
@@ -89,4 +93,26 @@ export interface ServerOptions {
   log(level: LogLevel, message: string): void;
   /** The node stopped by itself: its disk failed. Nothing was acknowledged or sent since. */
   onStop(error: Error): void;
+}
+
+/** Milliseconds of a tick, the unit of the core's timeouts. */
+export function tickMs(options: ServerOptions): number {
+  return Math.max(1, Math.floor(options.timing.heartbeatIntervalMs / ticksPerHeartbeat));
+}
+
+/** What a node's options mean to the core. */
+export function raftOptions(options: ServerOptions, random: () => number): RaftOptions {
+  const { timing, limits } = options;
+  const ticks = (ms: number) => Math.max(1, Math.ceil(ms / tickMs(options)));
+  const min = ticks(timing.electionTimeoutMinMs);
+  return {
+    id: options.nodeId,
+    electionTimeoutTicks: { min, max: Math.max(min + 1, ticks(timing.electionTimeoutMaxMs)) },
+    heartbeatTicks: ticks(timing.heartbeatIntervalMs),
+    appendBytesMax: limits.appendBytesMax,
+    inflightBytesMax: limits.inflightBytesMax,
+    uncommittedBytesMax: limits.uncommittedBytesMax,
+    committedEntriesMax: limits.committedEntriesMax,
+    random,
+  };
 }

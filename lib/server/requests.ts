@@ -32,8 +32,8 @@ export interface RequestContext {
   nodes(): { id: NodeId; address: string }[];
   clientAddressOf(id: NodeId): string | null;
   appliedIndex(): number;
-  /** Milliseconds since this node last knew itself to be up to date. */
-  ageMs(): number;
+  /** Milliseconds since this node last had all that a leader had committed; null: not since its start. */
+  ageMs(): number | null;
   /** The disk is as far behind as it may be, or the node is stopping: no new writes. */
   isOverloaded(): boolean;
   status(): StatusReply;
@@ -46,7 +46,7 @@ interface RequestCall {
 }
 
 /** Where and how an answer looks at the store. */
-type Look = (at: { index: number; ageMs?: number }) => { readonly ok: true };
+type Look = (at: { index: number; ageMs?: number | null }) => { readonly ok: true };
 
 /** Carries out a request in the `order` of its connection; `reply` is called once, now or later. */
 export function carryOut(request: Request, reply: Reply, call: RequestCall): void {

@@ -17,14 +17,11 @@ import { Storage } from "../storage/storage.ts";
 import { ClientConnections } from "./client_connections.ts";
 import { LogWriter } from "./log_writer.ts";
 import { Membership } from "./membership.ts";
-import type { ServerOptions } from "./options.ts";
+import { raftOptions, type ServerOptions, tickMs } from "./options.ts";
 import { PeerLinks } from "./peer_links.ts";
 import { PendingRequests } from "./pending_requests.ts";
 import { carryOut, type RequestContext } from "./requests.ts";
 import { statusReply } from "./status.ts";
-
-/** Ticks in a heartbeat interval: how finely time is told. */
-const ticksPerHeartbeat = 5;
 
 /** One node. */
 export class Server {
@@ -47,8 +44,10 @@ export class Server {
   #appliedIndex = 0;
   #isPumpDue = false;
   #isPumping = false;
-  /** When the leader was last heard; what a stale read may miss is younger. */
-  #contactAt: number;
+  /** When this node last had all that a leader had committed; null: not since its start. */
+  #upToDateAt: number | null = null;
+  /** The last word of a leader: this node is as new as that was once it has applied `commitIndex`. */
+  #heard: { at: number; commitIndex: number } | null = null;
   /** What the journal said last about who leads. */
   #reportedRole = "";
   #durableAtLastTick = 0;
@@ -63,11 +62,11 @@ export class Server {
   constructor(options: ServerOptions, io: Io) {
     this.#options = options;
     this.#io = io;
-    this.#startedAt = this.#contactAt = io.clock.now();
+    this.#startedAt = io.clock.now();
     this.#storage = new Storage(io.disk);
     const recovered = this.#storage.recover(options.nodeId);
     for (const note of recovered.notes) options.log("info", note);
-    this.raft = new Raft(raftOptions(options, io), recovered);
+    this.raft = new Raft(raftOptions(options, () => io.random()), recovered);
     this.#membership = new Membership(options, io, { raft: this.raft, identity: recovered.identity });
     this.#writer = new LogWriter(this.#storage, {
       onDurable: (messages) => this.#send(messages),
@@ -187,7 +186,7 @@ export class Server {
     if (this.raft.configuration.members.length === 0) return null; // not founded yet: the sender will say it again
     const refusal = this.raft.receive(message);
     if (message.type === "appendEntries" && message.from === this.raft.leaderId) {
-      this.#contactAt = this.#io.clock.now();
+      this.#heard = { at: this.#io.clock.now(), commitIndex: message.leaderCommit };
     }
     this.#wake();
     if (refusal !== null) {
@@ -214,6 +213,10 @@ export class Server {
     for (let ready; !this.#isStopped && (ready = this.raft.takeReady()) !== null;) this.#carryOut(ready);
     this.#isPumping = false;
     if (this.#isStopped) return;
+    if (this.#heard !== null && this.#appliedIndex >= this.#heard.commitIndex) {
+      this.#upToDateAt = this.#heard.at;
+      this.#heard = null;
+    }
     this.#clients.flush();
     this.#report();
     this.#finishClosing();
@@ -258,7 +261,10 @@ export class Server {
       nodes: () => this.#membership.nodes(),
       clientAddressOf: (id) => id === nodeId ? clientAddress : this.#links?.clientAddressOf(id) ?? null,
       appliedIndex: () => this.#appliedIndex,
-      ageMs: () => this.raft.role === "leader" ? 0 : Math.round(clock.now() - this.#contactAt),
+      ageMs: () => {
+        if (this.raft.role === "leader") return 0;
+        return this.#upToDateAt === null ? null : Math.round(clock.now() - this.#upToDateAt);
+      },
       isOverloaded: () => this.#writer.pendingBytes >= limits.uncommittedBytesMax || this.#closing !== null,
       status: () =>
         statusReply({
@@ -320,24 +326,4 @@ export class Server {
     for (const listener of this.#listeners) listener.close();
     this.#links?.close();
   }
-}
-
-function tickMs(options: ServerOptions): number {
-  return Math.max(1, Math.floor(options.timing.heartbeatIntervalMs / ticksPerHeartbeat));
-}
-
-function raftOptions(options: ServerOptions, io: Io): ConstructorParameters<typeof Raft>[0] {
-  const { timing, limits } = options;
-  const ticks = (ms: number) => Math.max(1, Math.ceil(ms / tickMs(options)));
-  const min = ticks(timing.electionTimeoutMinMs);
-  return {
-    id: options.nodeId,
-    electionTimeoutTicks: { min, max: Math.max(min + 1, ticks(timing.electionTimeoutMaxMs)) },
-    heartbeatTicks: ticks(timing.heartbeatIntervalMs),
-    appendBytesMax: limits.appendBytesMax,
-    inflightBytesMax: limits.inflightBytesMax,
-    uncommittedBytesMax: limits.uncommittedBytesMax,
-    committedEntriesMax: limits.committedEntriesMax,
-    random: () => io.random(),
-  };
 }
