@@ -108,7 +108,11 @@ export class TestNode {
   /** Ends its process, whatever state it is in. */
   async destroy(): Promise<void> {
     if (this.#process === null) return;
-    if (this.#ended === null) this.#process.kill("SIGKILL");
+    try {
+      this.#process.kill("SIGKILL");
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // it has ended by itself
+    }
     await this.end();
   }
 

@@ -9,6 +9,7 @@ import { assert } from "@std/assert";
 import type { Connection } from "../../lib/io/io.ts";
 import { defaultLimits, type Limits } from "../../lib/server/options.ts";
 import { Server } from "../../lib/server/server.ts";
+import { FolderError } from "../../lib/storage/storage.ts";
 import { Random } from "../sim/random.ts";
 import { calm, type Machine, World } from "../sim/world.ts";
 
@@ -82,16 +83,34 @@ export class SmallCluster {
   readonly limits: Limits;
   #clients = 0;
 
-  constructor(name: string, { size = 3, limits = {} }: { size?: number; limits?: Partial<Limits> } = {}) {
+  /** What `--cluster` names, by id. */
+  listed: number[];
+
+  /** Starts `size` nodes and waits for a leader. */
+  constructor(
+    name: string,
+    { size = 3, limits = {}, wait = true }: { size?: number; limits?: Partial<Limits>; wait?: boolean } = {},
+  ) {
+    this.listed = Array.from({ length: size }, (_, i) => i + 1);
     this.world = new World(new Random(name), calm);
     this.limits = { ...defaultLimits, ...limits };
     for (let id = 1; id <= size; id++) {
-      const machine = this.world.machine(`n${id}`, (io) => node.server = this.#serve(node, io));
+      const machine = this.world.machine(`n${id}`, (io) => this.#start(node, io));
       const node: Node = { id, machine, server: null, stopped: null };
       this.nodes.push(node);
     }
     for (const { machine } of this.nodes) machine.restart();
-    this.until(() => this.leader !== null, "a leader");
+    if (wait) this.until(() => this.leader !== null, "a leader");
+  }
+
+  /** A node that refuses to start says so like one that stops later. */
+  #start(node: Node, io: ConstructorParameters<typeof Server>[1]): void {
+    try {
+      node.server = this.#serve(node, io);
+    } catch (error) {
+      if (!(error instanceof FolderError)) throw error;
+      node.stopped = error;
+    }
   }
 
   #serve(node: Node, io: ConstructorParameters<typeof Server>[1]): Server {
@@ -102,7 +121,7 @@ export class SmallCluster {
       bindAddress: `n${id}:8080`,
       clientBindAddress: `n${id}:9080`,
       clientAddress: `n${id}:9080`,
-      cluster: this.nodes.map((other) => ({ id: other.id, address: `n${other.id}:8080` })),
+      cluster: this.listed.map((other) => ({ id: other, address: `n${other}:8080` })),
       timing,
       limits: this.limits,
       log: (level, message) => this.world.note(node.machine.name, `${level}: ${message}`),
@@ -147,8 +166,19 @@ export class SmallCluster {
   }
 
   kill(node: Node): void {
+    this.crash(node, "kill");
+  }
+
+  crash(node: Node, kind: "power" | "kill"): void {
     node.server = null;
-    node.machine.crash("kill");
+    node.machine.crash(kind);
+  }
+
+  /** Kills a node and starts it again on an empty folder. */
+  wipe(node: Node): void {
+    this.kill(node);
+    node.machine.replaceDisk();
+    node.machine.restart();
   }
 
   /** All nodes lose power at once, which takes all that is not durable, and start again. */

@@ -53,7 +53,7 @@ export type Boot = (io: Io) => void;
 
 /** One host with one process. */
 export class Machine {
-  readonly disk: FakeDisk;
+  disk: FakeDisk;
   /** The present run of its process; null: it is down. */
   life: Life | null = null;
   /** When it was last started, in milliseconds. */
@@ -62,7 +62,19 @@ export class Machine {
 
   constructor(readonly world: World, readonly name: string, boot: Boot) {
     this.#boot = boot;
-    this.disk = new FakeDisk(world.scheduler, world.random.fork(`${name}/disk`), world.faults.disk);
+    this.disk = this.#emptyDisk();
+  }
+
+  /** Puts an empty disk into a machine that is down. */
+  replaceDisk(): void {
+    if (this.life !== null) throw new Error(`${this.name} is still running`);
+    this.world.note(this.name, "gets an empty disk");
+    this.disk = this.#emptyDisk();
+  }
+
+  #emptyDisk(): FakeDisk {
+    const { scheduler, random, faults } = this.world;
+    return new FakeDisk(scheduler, random.fork(`${this.name}/disk`), faults.disk);
   }
 
   /** Starts the process on what is left on the disk. */
