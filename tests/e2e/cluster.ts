@@ -167,6 +167,9 @@ export class TestCluster {
   }
 }
 
+/** Keeps a leader in office on a machine that stalls now and then, for tests that are not about elections. */
+export const steady: string[] = ["--election-timeout-min", "1000", "--election-timeout-max", "1500"];
+
 /**
  * Runs a test with so many nodes, not yet started unless `start` says so. Ends them all afterwards and, when the test
  * failed, prints what they wrote.

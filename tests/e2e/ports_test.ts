@@ -7,7 +7,7 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { defaultLimits } from "../../lib/server/options.ts";
-import { type TestNode, withCluster } from "./cluster.ts";
+import { steady, type TestNode, withCluster } from "./cluster.ts";
 import { exchange, LineConnection, type ReplyLine } from "./line_connection.ts";
 
 /** A test with one node that leads itself. */
@@ -177,7 +177,7 @@ const badPeerLines: readonly (readonly [line: string, reason: string])[] = [
 ];
 
 Deno.test("the raft port says what is malformed and closes, and the cluster goes on under the same leader", async () => {
-  await withCluster({ nodes: 3 }, async (cluster) => {
+  await withCluster({ nodes: 3, args: steady }, async (cluster) => {
     const leader = await cluster.leader();
     const { term } = (await leader.status())!;
     for (const node of cluster.nodes) {
@@ -202,7 +202,7 @@ Deno.test("the raft port says what is malformed and closes, and the cluster goes
 });
 
 Deno.test("the raft port refuses a stranger who says hello as a node that it is not", async () => {
-  await withCluster({ nodes: 3 }, async (cluster) => {
+  await withCluster({ nodes: 3, args: steady }, async (cluster) => {
     const leader = await cluster.leader();
     const victim = cluster.nodes.find((node) => node !== leader)!;
     const hello = {

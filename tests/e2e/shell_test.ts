@@ -9,7 +9,7 @@ import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { fileURLToPath } from "node:url";
 import { type Ended, kvapp } from "../cli/processes.ts";
-import { until, withCluster, within } from "./cluster.ts";
+import { steady, until, withCluster, within } from "./cluster.ts";
 
 const main = fileURLToPath(new URL("../../main.ts", import.meta.url));
 
@@ -60,7 +60,7 @@ Deno.test("the shell goes on with the next leader when the one that it talks to 
 });
 
 Deno.test("client works with the raft or client address of any one node", async () => {
-  await withCluster({ nodes: 3 }, async (cluster) => {
+  await withCluster({ nodes: 3, args: steady }, async (cluster) => {
     await cluster.leader();
     const client = (address: string, ...words: string[]): Promise<Ended> =>
       kvapp(["client", "--cluster", address, ...words]);
@@ -78,7 +78,7 @@ Deno.test("client works with the raft or client address of any one node", async 
 });
 
 Deno.test("status shows a dead node as unreachable, and a client of a minority exits 3", async () => {
-  await withCluster({ nodes: 3 }, async (cluster) => {
+  await withCluster({ nodes: 3, args: steady }, async (cluster) => {
     const leader = await cluster.leader();
     const [dead, left] = cluster.nodes.filter((node) => node !== leader) as [typeof leader, typeof leader];
     await dead.kill();

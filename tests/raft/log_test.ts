@@ -124,7 +124,7 @@ Deno.test("Log.lastIndexWithTermAtMost() agrees with a plain search, for every l
   }
 });
 
-Deno.test("Log.configuration is the newest in the log and falls back when it is cut off (thesis 4.1)", () => {
+Deno.test("Log.truncateFrom() falls back to the configuration before, the newest is in force (thesis 4.1)", () => {
   const log = new Log(entries);
   const command = configurationOfSize(4);
   log.append(makeEntry({ index: 7, term: 5, kind: "configuration", command, prevCrc: entries[5]!.crc }));

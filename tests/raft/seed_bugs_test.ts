@@ -65,7 +65,7 @@ Deno.test("Raft.tick() elects nobody because a follower lags behind (seed bug 3)
   assertEquals(network.node(3).commands.length, 50);
 });
 
-Deno.test("Raft.leaderId never names the leader of an earlier term (seed bug 4)", () => {
+Deno.test("Raft.tick() leaves no node with the leader of an earlier term (seed bug 4)", () => {
   const network = new Network();
   network.elect(1);
   network.crash(1);

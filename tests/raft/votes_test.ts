@@ -143,7 +143,7 @@ Deno.test("Raft.receive() gives a leader that steps down a whole new wait", () =
   assertGreater(patience(node), timeoutMin - 1);
 });
 
-Deno.test("Raft.leaderId forgets the leader when a later term begins", () => {
+Deno.test("Raft.receive() forgets the leader when a later term begins", () => {
   const node = lone({ term: 1 });
   node.step(heartbeat(logOf(3, []), { term: 1 }));
   assertEquals(node.raft.leaderId, 2);
