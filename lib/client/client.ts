@@ -28,7 +28,7 @@ import type {
 /** Operations that change nothing: sending one twice is harmless. All others count as writes. */
 const reads: ReadonlySet<string> = new Set(["get", "list", "session", "status", "members", "ping", "help"]);
 const pageEntries = 1000;
-const backoffMsMax = 250;
+const backoffMsMax = 100;
 
 /** What the attempts at one operation came to so far. */
 interface Attempts {
@@ -174,7 +174,7 @@ export class Client {
     const isOnce = isWrite && this.#useSessions && fields.session === undefined;
     const message = `no answer within ${this.#timeoutMs} ms`;
     return within(this.#timeoutMs, message, options.signal ?? neverAborted, (signal) => {
-      if (isOnce) return this.#writeOnce(fields, signal);
+      if (isOnce) return this.#writeOnce(fields, signal).catch(throwAsNotSent);
       return this.#perform(fields, { isWrite, isSafe: !isWrite || fields.session !== undefined, signal });
     });
   }
@@ -313,6 +313,13 @@ const neverAborted = new AbortController().signal;
 function outcomeUnknown(why: string, cause: unknown): ClientError {
   const message = `the write may or may not have happened: ${why}`;
   return new ClientError("outcomeUnknown", message, { definite: false, cause });
+}
+
+/** A write whose time was up before it had its session and number never left. */
+function throwAsNotSent(error: unknown): never {
+  if (!(error instanceof TimedOut)) throw error;
+  const message = `${error.message}; no session could be opened, so nothing was written`;
+  throw new ClientError("unreachable", message, { definite: true, cause: error });
 }
 
 /** Grows with the number of attempts and is random, so that clients do not come back together. */

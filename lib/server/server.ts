@@ -287,6 +287,8 @@ export class Server {
     const { role, currentTerm, leaderId } = this.raft;
     const text = role === "leader"
       ? `leads term ${currentTerm}`
+      : role === "candidate"
+      ? `stands for election in term ${currentTerm}`
       : leaderId === null
       ? `knows no leader in term ${currentTerm}`
       : `follows node ${leaderId} in term ${currentTerm}`;

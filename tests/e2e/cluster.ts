@@ -65,7 +65,7 @@ export class TestNode {
 
   /** Waits for the end of its process. */
   async end(): Promise<Ended> {
-    const ended = await this.#running.end();
+    const ended = await within(patienceMs, `the end of node ${this.id}`, this.#running.end());
     this.#journals.push(ended.stderr);
     this.#process = this.#ended = null;
     return ended;
