@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
-import { SmallCluster } from "./cluster.ts";
+import { SmallCluster } from "../server/cluster.ts";
 
 Deno.test("Server answers ok only for a write that is stored, and a power cut of all nodes keeps it (seed fact 1, S9)", () => {
   const cluster = new SmallCluster("seed fact 1");

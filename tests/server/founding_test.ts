@@ -9,7 +9,7 @@ import type { Hello } from "../../lib/protocol/peer_protocol.ts";
 import { clusterIdOf } from "../../lib/protocol/peer_protocol.ts";
 import type { Member } from "../../lib/raft/types.ts";
 import { type FoundingView, nextFoundingStep } from "../../lib/server/founding.ts";
-import { SmallCluster } from "../seed/cluster.ts";
+import { SmallCluster } from "./cluster.ts";
 
 const cluster = [1, 2, 3].map((id) => ({ id, address: `n${id}:8080` }));
 const members: Member[] = cluster.map((node) => ({ ...node, incarnation: `incarnation ${node.id}` }));

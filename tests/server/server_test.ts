@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
-import { type Node, SmallCluster } from "../seed/cluster.ts";
+import { type Node, SmallCluster } from "./cluster.ts";
 
 Deno.test("Server.constructor() lets a read see the writes before it on its connection, and not those behind it", () => {
   const cluster = new SmallCluster("order on a connection");
