@@ -19,7 +19,7 @@
  */
 
 export { type Client, connect } from "./lib/client/client.ts";
-export type { ErrorFields, Reply } from "./lib/client/connection.ts";
+export type { ErrorFields, ReplyLine } from "./lib/client/connection.ts";
 export { ClientError } from "./lib/client/errors.ts";
 export type { MemberAddresses } from "./lib/client/nodes.ts";
 export type {

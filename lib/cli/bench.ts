@@ -8,7 +8,7 @@ import { type Client, connect } from "../client/client.ts";
 import { parseClientCluster } from "./addresses.ts";
 import { type Load, LoadConnection, openLoadConnection, type Tally } from "./bench_load.ts";
 import { CommandError, exitCodes, UsageError } from "./exit.ts";
-import type { Command } from "./help.ts";
+import type { Subcommand } from "./help.ts";
 import { Histogram } from "./histogram.ts";
 import { didYouMean, type Parsed } from "./options.ts";
 import { print, printError, writeToStderr } from "./output.ts";
@@ -34,7 +34,7 @@ const answerTimeoutMs = 6000;
 const retryMs = 50;
 
 /** `kvapp bench`. */
-export const benchCommand: Command = {
+export const benchCommand: Subcommand = {
   name: "bench",
   summary: "puts load on a cluster and measures it",
   usage: ["bench [--cluster HOST:PORT,...] [--workload put|get|mixed] [--clients N] [--pipeline N]"],

@@ -10,14 +10,14 @@ import { clientCommand } from "./client_command.ts";
 import { clientOperations } from "./client_operations.ts";
 import { completionsCommand } from "./completions.ts";
 import { devCommand } from "./dev.ts";
-import { exitCodeOf, exitCodes, UsageError } from "./exit.ts";
-import { type Command, commandHelp, generalHelp } from "./help.ts";
+import { exitCodeOf, exitCodes, messageOf, UsageError } from "./exit.ts";
+import { commandHelp, generalHelp, type Subcommand } from "./help.ts";
 import { didYouMean, parseOptions } from "./options.ts";
 import { print, printError } from "./output.ts";
 import { serveCommand } from "./serve.ts";
 import { statusCommand } from "./status.ts";
 
-const commands: Command[] = [serveCommand, devCommand, clientCommand, benchCommand, statusCommand];
+const commands: Subcommand[] = [serveCommand, devCommand, clientCommand, benchCommand, statusCommand];
 commands.push(completionsCommand(commands));
 
 /** Runs the program with its arguments; resolves with the exit code. */
@@ -35,14 +35,14 @@ export async function main(args: readonly string[]): Promise<number> {
   } catch (error) {
     const exitCode = exitCodeOf(error);
     if (exitCode === null) throw error;
-    printError(`kvapp: ${(error as Error).message}`);
+    printError(`kvapp: ${messageOf(error as Error)}`);
     const topic = commands.some((command) => command.name === name) ? `${name} ` : "";
     if (error instanceof UsageError) printError(`See kvapp ${topic}--help.`);
     return exitCode;
   }
 }
 
-async function run(command: Command, args: readonly string[]): Promise<number> {
+async function run(command: Subcommand, args: readonly string[]): Promise<number> {
   const beforeEnd = args.includes("--") ? args.slice(0, args.indexOf("--")) : args;
   if (beforeEnd.includes("--help") || beforeEnd.includes("-h")) {
     print(commandHelp(command));
@@ -58,14 +58,17 @@ function showHelp(topic: string | undefined, asked: string | undefined): number 
   return asked === undefined ? exitCodes.usage : exitCodes.done;
 }
 
-function findCommand(name: string): Command {
+function findCommand(name: string): Subcommand {
   const found = commands.find((command) => command.name === name);
   if (found !== undefined) return found;
-  const what = name.startsWith("-") ? "option" : "command";
+  if (name.startsWith("-")) {
+    const near = didYouMean(name.replace(/^-+/, ""), ["help", "version"], "--");
+    throw new UsageError(`unknown option ${name}.${near}`);
+  }
   if (Object.hasOwn(clientOperations, name)) {
     throw new UsageError(`unknown command ${name}. Did you mean kvapp client ${name}?`);
   }
   throw new UsageError(
-    `unknown ${what} ${name}.${didYouMean(name, commands.map((command) => command.name))}`,
+    `unknown command ${name}.${didYouMean(name, commands.map((command) => command.name))}`,
   );
 }

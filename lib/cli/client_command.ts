@@ -9,12 +9,12 @@ import { ClientError } from "../client/errors.ts";
 import { parseClientCluster } from "./addresses.ts";
 import { clientOperations, operationFor, operationOptions } from "./client_operations.ts";
 import { exitCodeOf, exitCodes } from "./exit.ts";
-import type { Command } from "./help.ts";
+import type { Subcommand } from "./help.ts";
 import { print, printError } from "./output.ts";
 import { runShell } from "./shell.ts";
 
 /** `kvapp client`. */
-export const clientCommand: Command = {
+export const clientCommand: Subcommand = {
   name: "client",
   summary: "opens a shell on a cluster, or carries out one operation",
   usage: [

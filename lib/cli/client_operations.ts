@@ -1,16 +1,16 @@
 /**
  * What can be asked of a cluster, by one-shot commands and in the shell alike: words into a request, its reply into
- * text for people. The texts of get, put, delete and list are kvapp-c's.
+ * text for people.
  *
  * @module
  */
 
 import type { Client } from "../client/client.ts";
-import type { Reply } from "../client/connection.ts";
+import type { ReplyLine } from "../client/connection.ts";
 import type { ListedEntry } from "../client/types.ts";
 import { exitCodes, UsageError } from "./exit.ts";
 import { didYouMean, integerOf, type Option, type Parsed } from "./options.ts";
-import { table } from "./output.ts";
+import { harmless, harmlessLine, table } from "./output.ts";
 import { askAll, statusLines, statusTable } from "./status.ts";
 
 /** Whom to ask and how to show it. */
@@ -37,8 +37,10 @@ export interface Operation {
   /** Its words after the name; brackets mark what may be left out. */
   usage: string;
   summary: string;
-  /** How many words it takes. */
+  /** How many words it takes. Without an upper bound the last ones are a text that may hold anything. */
   words: { min: number; max: number };
+  /** It changes something, so giving up on its answer does not mean that it did not happen. */
+  isWrite?: true;
   run(words: readonly string[], parsed: Parsed, context: Context): Promise<Outcome>;
 }
 
@@ -61,8 +63,14 @@ export const operationOptions: readonly Option[] = [
 /** The operations by name, in the order of the help. */
 export const clientOperations: Readonly<Record<string, Operation>> = {
   get: { usage: "<key>", summary: "Get value for key", words: { min: 1, max: 1 }, run: get },
-  put: { usage: "<key> <value>", summary: "Set key to value", words: { min: 2, max: Infinity }, run: put },
-  delete: { usage: "<key>", summary: "Delete key", words: { min: 1, max: 1 }, run: remove },
+  put: {
+    usage: "<key> <value>",
+    summary: "Set key to value",
+    words: { min: 2, max: Infinity },
+    isWrite: true,
+    run: put,
+  },
+  delete: { usage: "<key>", summary: "Delete key", words: { min: 1, max: 1 }, isWrite: true, run: remove },
   list: { usage: "[prefix]", summary: "List all keys", words: { min: 0, max: 1 }, run: list },
   status: { usage: "", summary: "Show every node", words: { min: 0, max: 0 }, run: status },
   members: { usage: "", summary: "Show the nodes' addresses", words: { min: 0, max: 0 }, run: members },
@@ -86,7 +94,7 @@ export function operationFor(name: string, words: readonly string[]): Operation 
 async function get([key]: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
   const reply = await context.client.request({ op: "get", key, ...consistencyOf(parsed) }, context);
   const exitCode = reply.found ? exitCodes.done : exitCodes.failed;
-  return show(reply, exitCode, context, () => reply.found ? String(reply.value) : "Key not found");
+  return show(reply, exitCode, context, () => reply.found ? harmless(String(reply.value)) : "Key not found");
 }
 
 async function put([key, ...value]: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
@@ -111,13 +119,17 @@ async function list([prefix]: readonly string[], parsed: Parsed, context: Contex
     const request = { op: "list", ...range, reverse, keysOnly, limit, ...consistencyOf(parsed) };
     const reply = await context.client.request(request, context);
     const entries = reply.entries as ListedEntry[];
-    if (context.json) lines.push(JSON.stringify(reply));
-    else for (const { key, value } of entries) lines.push(keysOnly ? key : `${key}\t${value}`);
+    if (context.json) lines.push(harmlessLine(JSON.stringify(reply)));
+    else for (const entry of entries) lines.push(listLine(entry, keysOnly));
     left -= entries.length;
     if (typeof reply.next !== "string" || left === 0) break;
     range[reverse ? "end" : "start"] = reply.next;
   }
   return { text: lines.length === 0 ? "No keys found" : lines.join("\n"), exitCode: exitCodes.done };
+}
+
+function listLine({ key, value }: ListedEntry, keysOnly: boolean): string {
+  return keysOnly ? harmlessLine(key) : `${harmlessLine(key)}\t${harmlessLine(value)}`;
 }
 
 async function status(_: readonly string[], _parsed: Parsed, context: Context): Promise<Outcome> {
@@ -143,8 +155,8 @@ async function ping(_: readonly string[], _parsed: Parsed, context: Context): Pr
   return show(reply, exitCodes.done, context, () => `${context.client.address} answered in ${ms} ms`);
 }
 
-function show(reply: Reply, exitCode: number, context: Context, text: () => string): Outcome {
-  return { text: context.json ? JSON.stringify(reply) : text(), exitCode };
+function show(reply: ReplyLine, exitCode: number, context: Context, text: () => string): Outcome {
+  return { text: context.json ? harmlessLine(JSON.stringify(reply)) : text(), exitCode };
 }
 
 function consistencyOf(parsed: Parsed): { consistency?: "stale" } {

@@ -5,14 +5,14 @@
  */
 
 import { exitCodes, UsageError } from "./exit.ts";
-import type { Command } from "./help.ts";
+import type { Subcommand } from "./help.ts";
 import { didYouMean, helpOption } from "./options.ts";
 import { print } from "./output.ts";
 
-const shells: Record<string, (commands: readonly Command[]) => string> = { bash, zsh, fish };
+const shells: Record<string, (commands: readonly Subcommand[]) => string> = { bash, zsh, fish };
 
 /** `kvapp completions`. It is given the table that it stands in. */
-export function completionsCommand(commands: readonly Command[]): Command {
+export function completionsCommand(commands: readonly Subcommand[]): Subcommand {
   const names = Object.keys(shells);
   return {
     name: "completions",
@@ -36,13 +36,13 @@ export function completionsCommand(commands: readonly Command[]): Command {
   };
 }
 
-function optionsOf(command: Command): string[] {
+function optionsOf(command: Subcommand): string[] {
   return [...command.options.filter((option) => !option.hidden), helpOption].map((option) =>
     `--${option.name}`
   );
 }
 
-function bash(commands: readonly Command[]): string {
+function bash(commands: readonly Subcommand[]): string {
   const cases = commands.map((command) =>
     `    ${command.name}) words="${[...command.words ?? [], ...optionsOf(command)].join(" ")}" ;;`
   );
@@ -59,7 +59,7 @@ ${cases.join("\n")}
 complete -o default -F _kvapp kvapp`;
 }
 
-function zsh(commands: readonly Command[]): string {
+function zsh(commands: readonly Subcommand[]): string {
   const cases = commands.map((command) =>
     `    ${command.name}) compadd -- ${[...command.words ?? [], ...optionsOf(command)].join(" ")}; _files ;;`
   );
@@ -75,7 +75,7 @@ ${cases.join("\n")}
 compdef _kvapp kvapp`;
 }
 
-function fish(commands: readonly Command[]): string {
+function fish(commands: readonly Subcommand[]): string {
   const quote = (text: string): string => `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;
   const lines = commands.flatMap((command) => [
     `complete -c kvapp -n __fish_use_subcommand -f -a ${command.name} -d ${quote(command.summary)}`,

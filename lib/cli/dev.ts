@@ -5,24 +5,25 @@
  * @module
  */
 
-import { ensureDir } from "@std/fs";
+import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { connect } from "../client/client.ts";
 import { clientPortOffset } from "../client/addresses.ts";
 import { ClientError } from "../client/errors.ts";
-import { FolderLocked, openFolder } from "../io/deno_io.ts";
+import { devFolder, prepareDevFolder } from "./dev_folder.ts";
 import { CommandError, exitCodes, UsageError } from "./exit.ts";
-import type { Command } from "./help.ts";
+import type { Subcommand } from "./help.ts";
 import type { Parsed } from "./options.ts";
 import { print, printError } from "./output.ts";
-import { runShell } from "./shell.ts";
 import { limitsFor } from "./serve.ts";
+import { type Notices, runShell } from "./shell.ts";
 import { timingArguments, timingOf, timingOptions } from "./timing.ts";
 
-const folder = "./kvapp-dev";
 const nodesMax = 31;
 /** A node that was told to stop and did not is killed after this time. */
 const stopTimeoutMs = 12_000;
+/** Whoever waits longer than this is told for what. */
+const patienceMs = 1000;
 
 /** One node that runs or ran. */
 interface Node {
@@ -32,18 +33,19 @@ interface Node {
 }
 
 /** `kvapp dev`. */
-export const devCommand: Command = {
+export const devCommand: Subcommand = {
   name: "dev",
   summary: "runs a whole local cluster and, on a terminal, opens the shell",
   usage: ["dev [--nodes N] [--base-port PORT] [--fresh]"],
   options: [
     { name: "nodes", value: "N", text: "how many nodes (3)" },
     { name: "base-port", value: "PORT", text: "raft port of the first node; the others follow (8080)" },
-    { name: "fresh", text: `forget the data of earlier runs in ${folder}` },
+    { name: "fresh", text: `forget the data of earlier runs in ${devFolder}` },
+    { name: "verbose", short: "v", text: "the nodes write all that they can into their journals" },
     ...timingOptions,
   ],
   details:
-    `Each node keeps its data in ${folder}/ID and its journal in ${folder}/ID.log. A node that you kill stays dead;
+    `Each node keeps its data in ${devFolder}/ID and its journal in ${devFolder}/ID.log. A node that you kill stays dead;
 start it again with the serve line that was printed for it.`,
   async run(parsed) {
     if (parsed.rest.length > 0) throw new UsageError(`dev takes no word, and "${parsed.rest[0]}" is one`);
@@ -53,14 +55,17 @@ start it again with the serve line that was printed for it.`,
       8080;
     const ports = Array.from({ length: nodes }, (_, i) => basePort + i);
     checkPorts(ports);
-    await prepareFolder(nodes, parsed.flag("fresh"));
+    await prepareDevFolder(nodes, { fresh: parsed.flag("fresh") });
     const stop = stopRequest();
     const cluster = ports.map((port) => `127.0.0.1:${port}`);
+    const notices: Notices = { say: printError };
     const running = ports.map((port, i) =>
-      startNode({ id: i + 1, port, cluster, parsed, isStopping: () => stop.asked })
+      startNode({ id: i + 1, port, cluster, parsed, notices, isStopping: () => stop.asked })
     );
+    print(`journals: tail -f ${quoted(resolve(devFolder))}/*.log`);
     try {
-      return await runCluster(running, cluster, { stop: stop.signal, timeoutMs: 2 * requestTimeoutMs });
+      const timeoutMs = 2 * requestTimeoutMs;
+      return await runCluster(running, cluster, { stop: stop.signal, timeoutMs, notices });
     } finally {
       stop.asked = true;
       await stopAll(running);
@@ -77,51 +82,24 @@ interface StopRequest {
 async function runCluster(
   running: readonly Node[],
   cluster: readonly string[],
-  { stop, timeoutMs }: { stop: AbortSignal; timeoutMs: number },
+  { stop, timeoutMs, notices }: { stop: AbortSignal; timeoutMs: number; notices: Notices },
 ): Promise<number> {
   const stopped = new Promise<"stopped">((resolve) =>
     stop.addEventListener("abort", () => resolve("stopped"))
   );
   const allEnded = Promise.all(running.map((node) => node.ended)).then(() => "ended" as const);
-  const first = await Promise.race([untilReady(cluster, stop), stopped, allEnded]);
+  const timer = setTimeout(() => printError("waiting for a leader"), patienceMs);
+  const first = await Promise.race([untilReady(cluster, stop), stopped, allEnded])
+    .finally(() => clearTimeout(timer));
   if (first === "stopped") return exitCodes.done;
-  if (first === "ended") throw new CommandError(`no node stayed up: see the journals, ${folder}/ID.log`);
+  if (first === "ended") throw new CommandError(`no node stayed up: see the journals, ${devFolder}/ID.log`);
   if (!Deno.stdin.isTerminal()) {
     print("ready");
     await stopped;
     return exitCodes.done;
   }
   await using client = await connect(cluster, { timeoutMs });
-  return await Promise.race([runShell(client, { cluster }), stopped.then(() => exitCodes.done)]);
-}
-
-/** Sees to a folder that is empty or that an earlier run with as many nodes left. */
-async function prepareFolder(nodes: number, fresh: boolean): Promise<void> {
-  await ensureDir(folder);
-  const names = Array.from(Deno.readDirSync(folder), (entry) => entry.name);
-  const old = names.filter((name) => /^\d+$/.test(name));
-  for (const name of old) await checkUnused(`${folder}/${name}`);
-  if (fresh) {
-    for (const name of names.filter((it) => /^\d+(\.log)?$/.test(it))) {
-      await Deno.remove(`${folder}/${name}`, { recursive: true });
-    }
-  } else if (old.length > 0 && old.length !== nodes) {
-    throw new CommandError(
-      `${folder} holds a cluster of ${old.length} nodes, not ${nodes}: ` +
-        `give --nodes ${old.length}, or --fresh to forget its data`,
-      exitCodes.folder,
-    );
-  }
-}
-
-/** A running node keeps its folder locked. */
-async function checkUnused(path: string): Promise<void> {
-  try {
-    await (await openFolder(path)).close();
-  } catch (error) {
-    if (error instanceof FolderLocked) throw new CommandError(error.message, exitCodes.folder);
-    throw error;
-  }
+  return await Promise.race([runShell(client, { cluster, notices }), stopped.then(() => exitCodes.done)]);
 }
 
 /** Better to say it here, once, than in the journals of nodes that could not start. */
@@ -139,34 +117,38 @@ function checkPorts(ports: readonly number[]): void {
 }
 
 function startNode(
-  { id, port, cluster, parsed, isStopping }: {
+  { id, port, cluster, parsed, notices, isStopping }: {
     id: number;
     port: number;
     cluster: readonly string[];
     parsed: Parsed;
+    notices: Notices;
     isStopping: () => boolean;
   },
 ): Node {
   const main = Deno.mainModule.startsWith("file:") ? fileURLToPath(Deno.mainModule) : Deno.mainModule;
   const program = Deno.build.standalone ? [Deno.execPath()] : [Deno.execPath(), "run", "-A", main];
   const serve = ["serve", "--node-id", `${id}`, "--bind", cluster[id - 1]!, "--cluster", cluster.join(",")];
-  const words = [...program, ...serve, "--data-dir", `${folder}/${id}`, ...timingArguments(parsed)];
+  const verbose = parsed.flag("verbose") ? ["--verbose"] : [];
+  const place = ["--data-dir", resolve(devFolder, `${id}`)];
+  const words = [...program, ...serve, ...place, ...timingArguments(parsed), ...verbose];
   const process = new Deno.Command(words[0]!, {
     args: [...words.slice(1), "--stop-with-stdin"],
     stdin: "piped",
     stdout: "null",
     stderr: "piped",
   }).spawn();
-  const command = words.map(quoted).join(" ");
+  const command = [...environment(), ...words.map(quoted)].join(" ");
+  const journal = `${devFolder}/${id}.log`;
   print(
     `node ${id}: pid ${process.pid}, raft 127.0.0.1:${port}, clients 127.0.0.1:${port + clientPortOffset}`,
   );
   print(`  ${command}`);
-  const ended = Promise.all([process.status, keepJournal(process, `${folder}/${id}.log`)]).then(
+  const ended = Promise.all([process.status, keepJournal(process, journal)]).then(
     ([status]) => {
       if (isStopping()) return;
       const how = status.signal === null ? `exit code ${status.code}` : status.signal;
-      printError(`node ${id} ended (${how}): see ${folder}/${id}.log; start it again with\n  ${command}`);
+      notices.say(`node ${id} ended (${how}): see ${journal}; start it again with\n  ${command}`);
     },
   );
   return { process, ended };
@@ -222,6 +204,12 @@ function kill(node: Node): void {
   } catch (error) {
     if (!(error instanceof TypeError) && !(error instanceof Deno.errors.NotFound)) throw error; // it has ended
   }
+}
+
+/** What the program needs of this terminal's variables: where Deno finds JSR, if the tasks lead it to files. */
+function environment(): string[] {
+  const jsr = Deno.build.standalone ? undefined : Deno.env.get("JSR_URL");
+  return jsr?.startsWith("file:") ? [`JSR_URL=${quoted(jsr)}`] : [];
 }
 
 /** A word as a POSIX shell reads it back. */

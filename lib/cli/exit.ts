@@ -38,6 +38,12 @@ export class CommandError extends Error {
   }
 }
 
+/** What to tell people of an error, with the way out that the library cannot know. */
+export function messageOf(error: Error): string {
+  if (!(error instanceof ClientError) || error.code !== "unreachable") return error.message;
+  return `${error.message}\nIs it running? kvapp dev starts a cluster, kvapp serve one node; --cluster says where another one is.`;
+}
+
 const unreachableCodes: ReadonlySet<string> = new Set(["unreachable", "noLeader", "notLeader"]);
 
 /** The exit code that an error stands for, or null for one that nobody foresaw. */

@@ -8,7 +8,7 @@ import { version } from "../version.ts";
 import { helpOption, type Option, type Parsed } from "./options.ts";
 
 /** One subcommand. */
-export interface Command {
+export interface Subcommand {
   name: string;
   /** In the list of commands. */
   summary: string;
@@ -24,7 +24,7 @@ export interface Command {
 }
 
 /** The help of the whole program. */
-export function generalHelp(commands: readonly Command[]): string {
+export function generalHelp(commands: readonly Subcommand[]): string {
   const width = Math.max(...commands.map((command) => command.name.length));
   const list = commands.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`);
   return `kvapp ${version}: a key-value store, replicated with Raft
@@ -48,7 +48,7 @@ Exit codes: 0 done, 1 the operation failed (get: key not found), 2 wrong usage, 
 }
 
 /** The help of one command. */
-export function commandHelp(command: Command): string {
+export function commandHelp(command: Subcommand): string {
   const options = [...command.options.filter((option) => !option.hidden), helpOption];
   const left = options.map(({ name, short, value }) =>
     `${short === undefined ? "    " : `-${short}, `}--${name}${value === undefined ? "" : ` ${value}`}`

@@ -50,7 +50,7 @@ export function parseOptions(
   const withValue = known.filter((option) => option.value !== undefined).map((option) => option.name);
   const alias: Record<string, string> = {};
   for (const { name, short } of known) if (short !== undefined) alias[short] = name;
-  const parsed: Record<string, unknown> = parseArgs(args, {
+  const parsed: Record<string, unknown> = parseArgs(joinNegative(args, withValue, optionsFirst), {
     boolean: known.filter((option) => option.value === undefined).map((option) => option.name),
     string: [...withValue, "_"],
     alias,
@@ -88,6 +88,22 @@ export function integerOf(name: string, text: string, { min, max }: { min: numbe
 export function didYouMean(word: string, names: Iterable<string>, prefix = ""): string {
   const near = nearest(word, names);
   return near === null ? "" : ` Did you mean ${prefix}${near}?`;
+}
+
+/** `--name -5` as `--name=-5`: the number is the option's value and no option, whether it is a good one or not. */
+function joinNegative(args: readonly string[], withValue: string[], optionsFirst: boolean): string[] {
+  const joined: string[] = [];
+  for (let at = 0; at < args.length; at++) {
+    const [word, next] = [args[at]!, args[at + 1]];
+    if (word === "--" || (optionsFirst && !word.startsWith("-"))) return [...joined, ...args.slice(at)];
+    const isOption = next === undefined || /^-(?!\d)/.test(next);
+    if (isOption || !withValue.some((name) => word === `--${name}`)) joined.push(word);
+    else {
+      joined.push(...(next.startsWith("-") ? [`${word}=${next}`] : [word, next]));
+      at++;
+    }
+  }
+  return joined;
 }
 
 function explainUnknown(argument: string, known: readonly Option[]): string {

@@ -37,6 +37,28 @@ function writeAll(to: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Arra
   for (let at = 0; at < bytes.length;) at += to.writeSync(bytes.subarray(at));
 }
 
+/**
+ * Text that somebody else stored. On a terminal its control characters, newlines and tabs aside, are shown instead of
+ * obeyed: a key must not move the cursor or rewrite the screen. Through a pipe it stays as it is.
+ */
+export function harmless(text: string): string {
+  return Deno.stdout.isTerminal() ? escapeControls(text, { keep: "\n\t" }) : text;
+}
+
+/** The same for what has to stay on one line. */
+export function harmlessLine(text: string): string {
+  return Deno.stdout.isTerminal() ? escapeControls(text) : text;
+}
+
+/** Control characters as JSON writes them, save those to `keep`. */
+export function escapeControls(text: string, { keep = "" } = {}): string {
+  return text.replace(/\p{Cc}/gu, (c) => {
+    if (keep.includes(c)) return c;
+    const short = JSON.stringify(c).slice(1, -1); // leaves those from 0x7f on as they are
+    return short !== c ? short : `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  });
+}
+
 const styles = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 } as const;
 
 /** The text in a style, if stdout is a terminal and its owner did not set NO_COLOR. */

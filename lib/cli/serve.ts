@@ -11,7 +11,7 @@ import { Server } from "../server/server.ts";
 import { FolderError } from "../storage/storage.ts";
 import { defaultAddress, placeOf } from "./addresses.ts";
 import { CommandError, exitCodes, UsageError } from "./exit.ts";
-import type { Command } from "./help.ts";
+import type { Subcommand } from "./help.ts";
 import { journalOf, logOptions } from "./log.ts";
 import { timingOf, timingOptions } from "./timing.ts";
 
@@ -19,7 +19,7 @@ import { timingOf, timingOptions } from "./timing.ts";
 const closeTimeoutMs = 10_000;
 
 /** `kvapp serve`. */
-export const serveCommand: Command = {
+export const serveCommand: Subcommand = {
   name: "serve",
   summary: "runs one node",
   usage: ["serve [--node-id N] [--bind HOST:PORT] [--cluster HOST:PORT,...] [--data-dir DIR]"],
@@ -122,11 +122,19 @@ function startOrExplain(start: () => Server): Server {
     return start();
   } catch (error) {
     if (error instanceof FolderError) throw new CommandError(error.message, exitCodes.folder);
-    if (error instanceof Deno.errors.AddrInUse || (error instanceof Error && error.cause !== undefined)) {
-      throw new CommandError(error.message, exitCodes.failed);
-    }
-    throw error;
+    if (!(error instanceof Error) || error.cause === undefined) throw error; // not a port that cannot be bound
+    throw new CommandError(`${error.message}${wayOutOf(error.cause)}`, exitCodes.failed);
   }
+}
+
+function wayOutOf(cause: unknown): string {
+  if (cause instanceof Deno.errors.AddrInUse) {
+    return ": another process, perhaps a node, listens there. Stop it, or choose another port with --bind or --client-port";
+  }
+  if (cause instanceof Deno.errors.AddrNotAvailable) {
+    return ": this machine does not have that address. --bind one that it has, such as 0.0.0.0, with the same port";
+  }
+  return "";
 }
 
 /** Closes the node at the first signal, or when stdin ends if that was asked for; ends at once at the second signal. */

@@ -13,7 +13,7 @@ import type { ListedEntry } from "../client/types.ts";
 import { clientOperations, operationFor, operationOptions } from "./client_operations.ts";
 import { exitCodeOf, exitCodes, UsageError } from "./exit.ts";
 import { didYouMean, parseOptions } from "./options.ts";
-import { paint, print, printError } from "./output.ts";
+import { escapeControls, paint, print, printError } from "./output.ts";
 import { splitWords } from "./words.ts";
 
 /** What the shell remembers between two lines. */
@@ -22,7 +22,12 @@ interface Shell {
   cluster: readonly string[];
   json: boolean;
   /** Set while an operation is under way: Ctrl-C ends the wait. */
-  abort: AbortController | null;
+  underWay: { abort: AbortController; isWrite: boolean } | null;
+}
+
+/** How to tell people what happens beside the shell. While it shows its prompt, it replaces `say` by its own way. */
+export interface Notices {
+  say(text: string): void;
 }
 
 const localCommands = ["help", "quit", "exit", "\\json"];
@@ -33,11 +38,11 @@ const localCommands = ["help", "quit", "exit", "\\json"];
  */
 export async function runShell(
   client: Client,
-  options: { cluster: readonly string[]; json?: boolean },
+  options: { cluster: readonly string[]; json?: boolean; notices?: Notices },
 ): Promise<number> {
-  const shell: Shell = { client, cluster: options.cluster, json: options.json ?? false, abort: null };
+  const shell: Shell = { client, cluster: options.cluster, json: options.json ?? false, underWay: null };
   if (Deno.stdin.isTerminal()) {
-    await runOnTerminal(shell);
+    await runOnTerminal(shell, options.notices ?? { say: printError });
     return exitCodes.done;
   }
   let worst: number = exitCodes.done;
@@ -67,12 +72,12 @@ async function runLine(shell: Shell, line: string): Promise<number | "quit"> {
     return exitCodes.done;
   } catch (error) {
     const exitCode = exitCodeOf(error);
-    if (exitCode === null && error !== shell.abort?.signal.reason) throw error;
+    if (exitCode === null && error !== shell.underWay?.abort.signal.reason) throw error;
     const message = (error as Error).message;
     printError(error instanceof UsageError ? message : `Error: ${message}`);
     return exitCode ?? exitCodes.failed;
   } finally {
-    shell.abort = null;
+    shell.underWay = null;
   }
 }
 
@@ -81,21 +86,28 @@ async function runOperation(shell: Shell, name: string, rest: readonly string[])
     const near = didYouMean(name, [...Object.keys(clientOperations), ...localCommands]);
     throw new UsageError(`Unknown command: ${name}. Type 'help' for available commands.${near}`);
   }
-  const parsed = parseOptions(rest, operationOptions, { optionsFirst: true });
+  const endsInText = clientOperations[name]!.words.max === Infinity;
+  const parsed = parseOptions(rest, operationOptions, { optionsFirst: endsInText });
+  if (endsInText && !rest.includes("--")) checkText(name, parsed.rest);
   const operation = operationFor(name, parsed.rest);
   const { client, cluster, json } = shell;
-  shell.abort = new AbortController();
+  const abort = new AbortController();
+  shell.underWay = { abort, isWrite: operation.isWrite ?? false };
   const [startedAt, address] = [performance.now(), client.address];
-  const { text } = await operation.run(parsed.rest, parsed, {
-    client,
-    cluster,
-    json,
-    signal: shell.abort.signal,
-  });
+  const { text } = await operation.run(parsed.rest, parsed, { client, cluster, json, signal: abort.signal });
   print(text);
   if (!Deno.stdin.isTerminal()) return;
   const moved = client.address === address ? "" : `, now from ${client.address}`;
   print(paint("dim", `(${(performance.now() - startedAt).toFixed(1)} ms${moved})`));
+}
+
+/** Words of a text may begin with dashes, but a condition among them was meant as one and must not be stored. */
+function checkText(name: string, words: readonly string[]): void {
+  const late = words.find((word) => /^--if-(version|value)(=|$)/.test(word));
+  if (late === undefined) return;
+  throw new UsageError(
+    `${name} takes ${late} before the key. If it is a part of the value, write -- first: ${name} -- <key> <value>`,
+  );
 }
 
 function helpText(): string {
@@ -108,11 +120,11 @@ function helpText(): string {
   const options = operationOptions.map(({ name, value, text }) => [`--${name} ${value ?? ""}`.trim(), text]);
   const lines = (pairs: string[][]): string =>
     pairs.map(([left, right]) => `  ${left!.padEnd(19)} ${right}`).join("\n");
-  return `Available commands:\n${lines(rows)}\nOptions, before the key:\n${lines(options)}\n` +
+  return `Available commands:\n${lines(rows)}\nOptions, for put before the key:\n${lines(options)}\n` +
     `Quotes keep blanks: put greeting "two  spaces"`;
 }
 
-async function runOnTerminal(shell: Shell): Promise<void> {
+async function runOnTerminal(shell: Shell, notices: Notices): Promise<void> {
   print(`Connected to kvapp cluster at ${shell.client.address}`);
   print("Type 'help' for available commands, 'quit' to exit");
   const reader = createInterface({
@@ -128,13 +140,25 @@ async function runOnTerminal(shell: Shell): Promise<void> {
   });
   reader.on("history", writeHistory);
   reader.on("SIGINT", () => {
-    if (shell.abort !== null) shell.abort.abort(new Error("interrupted; a write may still happen"));
-    else reader.write(null, { ctrl: true, name: "u" });
+    if (shell.underWay === null) return reader.write(null, { ctrl: true, name: "u" });
+    const { abort, isWrite } = shell.underWay;
+    abort.abort(new Error(isWrite ? "interrupted; the write may still happen" : "interrupted"));
   });
+  const { say } = notices;
+  notices.say = (text) => shell.underWay === null ? printAbovePrompt(reader, text) : say(text);
+  reader.on("close", () => notices.say = say);
   for await (const line of promptedLines(reader)) {
     if (await runLine(shell, line) === "quit") return reader.close();
   }
   print("");
+}
+
+/** The prompt, with what was typed so far, moves down and makes room. */
+function printAbovePrompt(reader: Interface, text: string): void {
+  const { rows } = reader.getCursorPos(); // a long line takes several rows, and readline goes up as many to draw it
+  const toPrompt = rows === 0 ? "\r" : `\r\x1b[${rows}A`;
+  print(`${toPrompt}\x1b[J${text}${"\n".repeat(rows)}`);
+  reader.prompt(true);
 }
 
 /** Shows the prompt and waits for a line, again and again, until Ctrl-D. */
@@ -174,7 +198,8 @@ async function complete(shell: Shell, line: string): Promise<[string[], string]>
   try {
     const request = { op: "list", prefix: word, keysOnly: true, limit: 50, consistency: "stale" };
     const reply = await shell.client.request(request, { signal: AbortSignal.timeout(500) });
-    return [(reply.entries as ListedEntry[]).map(({ key }) => key), word];
+    const keys = (reply.entries as ListedEntry[]).map(({ key }) => key);
+    return [keys.filter((key) => key === escapeControls(key)), word];
   } catch (error) {
     if (error instanceof Error) return [[], word]; // no completion is better than a complaint in mid-line
     throw error;

@@ -6,13 +6,13 @@
 
 import { connect } from "../client/client.ts";
 import { clientAddressesOf } from "../client/addresses.ts";
-import { Connection, type Reply } from "../client/connection.ts";
+import { Connection, type ReplyLine } from "../client/connection.ts";
 import { untilAborted, within } from "../client/deadline.ts";
 import type { MemberAddresses } from "../client/nodes.ts";
 import type { NodeStatus } from "../client/types.ts";
 import { parseClientCluster } from "./addresses.ts";
 import { CommandError, exitCodes, UsageError } from "./exit.ts";
-import type { Command } from "./help.ts";
+import type { Subcommand } from "./help.ts";
 import { print, table } from "./output.ts";
 
 const answerTimeoutMs = 2500;
@@ -21,11 +21,11 @@ const answerTimeoutMs = 2500;
 interface Answer {
   id: number | null;
   address: string;
-  reply: Reply;
+  reply: ReplyLine;
 }
 
 /** `kvapp status`. */
-export const statusCommand: Command = {
+export const statusCommand: Subcommand = {
   name: "status",
   summary: "shows every node of a cluster: role, term, indexes, uptime, version",
   usage: ["status [--cluster HOST:PORT,...]"],
@@ -106,7 +106,7 @@ export function statusTable(answers: readonly Answer[]): string {
   return table([headings, ...rows]);
 }
 
-async function askOne(address: string): Promise<Reply> {
+async function askOne(address: string): Promise<ReplyLine> {
   return await within(
     answerTimeoutMs,
     "connected, but no answer",

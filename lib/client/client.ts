@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Connection, Reply } from "./connection.ts";
+import type { Connection, ReplyLine } from "./connection.ts";
 import { ConnectionLost } from "./connection.ts";
 import { sleep, TimedOut, untilAborted, within } from "./deadline.ts";
 import { ClientError } from "./errors.ts";
@@ -169,7 +169,7 @@ export class Client {
    * Any operation of the client protocol, as the fields of its request line without `id`; resolves with the reply line.
    * A write gets a session unless it brings its own or the client was told to use none.
    */
-  request(fields: Readonly<Record<string, unknown>>, options: OperationOptions = {}): Promise<Reply> {
+  request(fields: Readonly<Record<string, unknown>>, options: OperationOptions = {}): Promise<ReplyLine> {
     const isWrite = !reads.has(String(fields.op));
     const isOnce = isWrite && this.#useSessions && fields.session === undefined;
     const message = `no answer within ${this.#timeoutMs} ms`;
@@ -191,7 +191,7 @@ export class Client {
   }
 
   /** Sends a write under a session; an expired session is replaced if the write has certainly not happened. */
-  async #writeOnce(fields: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<Reply> {
+  async #writeOnce(fields: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<ReplyLine> {
     for (;;) {
       const session = this.#session ??= this.#openSession();
       const seq = await session.next(signal);
@@ -220,7 +220,7 @@ export class Client {
   async #perform(
     fields: Readonly<Record<string, unknown>>,
     options: { isWrite: boolean; isSafe: boolean; signal: AbortSignal },
-  ): Promise<Reply> {
+  ): Promise<ReplyLine> {
     const { isWrite, isSafe, signal } = options;
     const attempts: Attempts = { uncertain: false, last: null, waitMs: 0 };
     try {
@@ -244,7 +244,7 @@ export class Client {
     fields: Readonly<Record<string, unknown>>,
     attempts: Attempts,
     signal: AbortSignal,
-  ): Promise<Reply | null> {
+  ): Promise<ReplyLine | null> {
     if (this.#closed) throw new ClientError("closed", "the client was closed", { definite: true });
     let connection: Connection | null = null;
     try {
@@ -272,7 +272,7 @@ export class Client {
   }
 
   /** Notes what an error reply means for the next attempt, or throws it. */
-  #onError(reply: Reply, connection: Connection, attempts: Attempts): void {
+  #onError(reply: ReplyLine, connection: Connection, attempts: Attempts): void {
     const details = reply.error!;
     const { code, message, definite } = details;
     const error = new ClientError(code, message, { definite, details });

@@ -10,7 +10,7 @@ import { parseAddress } from "./addresses.ts";
 import { within } from "./deadline.ts";
 
 /** A reply line. */
-export type Reply = { ok: boolean; error?: ErrorFields; [field: string]: unknown };
+export type ReplyLine = { ok: boolean; error?: ErrorFields; [field: string]: unknown };
 
 /** The error of a reply. */
 export type ErrorFields = { code: string; message: string; definite: boolean; [field: string]: unknown };
@@ -29,7 +29,7 @@ export class ConnectionLost extends Error {
 }
 
 interface Waiting {
-  resolve(reply: Reply): void;
+  resolve(reply: ReplyLine): void;
   reject(error: ConnectionLost): void;
 }
 
@@ -77,7 +77,7 @@ export class Connection {
   }
 
   /** Sends one request; resolves with its reply, be it ok or not. Throws ConnectionLost. */
-  request(fields: Readonly<Record<string, unknown>>): Promise<Reply> {
+  request(fields: Readonly<Record<string, unknown>>): Promise<ReplyLine> {
     if (this.#lost !== null) {
       return Promise.reject(new ConnectionLost(this.address, { sent: false, cause: this.#lost.cause }));
     }
@@ -129,7 +129,7 @@ export class Connection {
 
   #onLine(line: string): void {
     this.#heardAt = performance.now();
-    const reply = JSON.parse(line) as Reply & { id?: unknown };
+    const reply = JSON.parse(line) as ReplyLine & { id?: unknown };
     // a line that the node could not read far enough to find its id is answered without one, in its turn
     const id = typeof reply.id === "number" ? reply.id : this.#waiting.keys().next().value;
     const waiting = id === undefined ? undefined : this.#waiting.get(id);

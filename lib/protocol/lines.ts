@@ -21,7 +21,8 @@ export type Splitting = "more" | "stopped" | "tooLong";
 
 /** Splits a stream of bytes at its newlines. Lines that lie whole in one chunk are not copied when nothing is kept. */
 export class LineSplitter {
-  readonly #lineBytesMax: number;
+  /** Longest line, newline included. May change from line to line: some are longer than others by right. */
+  lineBytesMax: number;
   // Bytes kept from earlier chunks are #buffer[#start, #end). Unless stopped they are one unfinished line.
   #buffer = empty;
   #start = 0;
@@ -30,7 +31,7 @@ export class LineSplitter {
 
   /** `lineBytesMax` counts the newline. */
   constructor(lineBytesMax: number) {
-    this.#lineBytesMax = lineBytesMax;
+    this.lineBytesMax = lineBytesMax;
   }
 
   /** Bytes that were taken and not yet handed on. */
@@ -74,7 +75,7 @@ export class LineSplitter {
     for (;;) {
       const end = bytes.indexOf(newline, Math.max(start, searched)) + 1;
       if (end === 0) return start;
-      if (end - start > this.#lineBytesMax) {
+      if (end - start > this.lineBytesMax) {
         this.#state = "tooLong";
         return start;
       }
@@ -88,7 +89,7 @@ export class LineSplitter {
   }
 
   #settle(): Splitting {
-    const isUnfinishedTooLong = this.#state === "more" && this.bufferedBytes > this.#lineBytesMax;
+    const isUnfinishedTooLong = this.#state === "more" && this.bufferedBytes > this.lineBytesMax;
     if (isUnfinishedTooLong) this.#state = "tooLong";
     if (this.#state === "tooLong") this.#start = this.#end;
     if (this.bufferedBytes === 0) {

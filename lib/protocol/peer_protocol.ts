@@ -82,19 +82,41 @@ export function encodeMessage(message: Message): Uint8Array {
   return bytes;
 }
 
+/** Any line but an entry's is shorter than this. */
+export const controlLineBytesMax = 64 << 10;
+
 /** Puts lines together to messages. One for each connection: an AppendEntries spans several lines. */
 export class PeerReader {
   /** AppendEntries whose entries are still coming. */
   #open: AppendEntries | null = null;
   #missing = 0;
+  #openBytes = 0;
 
-  /** Takes a line with its newline. A message, null when one is not complete yet, or a text that says what is wrong. */
-  take(line: Uint8Array): PeerInput | string | null {
-    if (this.#open !== null) return this.#takeEntry(this.#open, line);
+  /** The next line is an entry's. */
+  get expectsEntry(): boolean {
+    return this.#open !== null;
+  }
+
+  /**
+   * Takes a line with its newline. A message, null when one is not complete yet, or a text that says what is wrong.
+   * Whoever is not known yet may only say hello. All entries of a message have at most `entryBytesMax` bytes.
+   */
+  take(line: Uint8Array, { isKnown, entryBytesMax }: { isKnown: boolean; entryBytesMax: number }):
+    | PeerInput
+    | string
+    | null {
+    if (this.#open !== null) {
+      this.#openBytes += line.length;
+      if (this.#openBytes > entryBytesMax) {
+        return `the entries of a message have more than ${entryBytesMax} bytes`;
+      }
+      return this.#takeEntry(this.#open, line);
+    }
     const fields = parse(line);
     if (typeof fields === "string") return fields;
     const problem = checkFields(fields);
     if (problem !== null) return problem;
+    if (!isKnown && !Object.hasOwn(linkShapes, fields.type as string)) return "a hello comes first";
     if (fields.type !== "appendEntries") return fields as unknown as PeerInput;
     const count = fields.entries as number;
     const message = {
@@ -105,6 +127,7 @@ export class PeerReader {
     if (count === 0) return message as unknown as AppendEntries;
     this.#open = message as unknown as AppendEntries;
     this.#missing = count;
+    this.#openBytes = 0;
     return null;
   }
 
@@ -136,8 +159,11 @@ const orNull = (check: Check): Check => (value) => value === null || check(value
 
 const envelope = { from: isId, to: isId, term: isIndex };
 
-/** The fields of each type of line and what they must be. Further fields are let pass, for later versions. */
-const shapes: Record<string, Record<string, Check>> = {
+/** The fields of a line and what they must be. Further fields are let pass, for later versions. */
+type Shape = Record<string, Check>;
+
+/** Lines about the connection. */
+const linkShapes: Record<string, Shape> = {
   hello: {
     versions: isVersions,
     nodeId: isId,
@@ -153,6 +179,11 @@ const shapes: Record<string, Record<string, Check>> = {
   refused: { reason: isText },
   ping: {},
   pong: {},
+};
+
+/** All lines. */
+const shapes: Record<string, Shape> = {
+  ...linkShapes,
   requestVote: {
     ...envelope,
     lastLogIndex: isIndex,
@@ -194,18 +225,14 @@ function parse(line: Uint8Array): Fields | string {
 }
 
 function checkFields(fields: Fields): string | null {
-  const shape = typeof fields.type === "string" && Object.hasOwn(shapes, fields.type)
-    ? shapes[fields.type]!
-    : null;
-  if (shape === null) {
-    return `the type ${JSON.stringify(fields.type)?.slice(0, 100)} is not one of ${
-      Object.keys(shapes).join(", ")
-    }`;
+  const { type } = fields;
+  if (typeof type !== "string" || !Object.hasOwn(shapes, type)) {
+    const found = typeof type === "string" ? JSON.stringify(type.slice(0, 40)) : "missing";
+    return `the type is ${found} and must be one of ${Object.keys(shapes).join(", ")}`;
   }
+  const shape = shapes[type]!;
   for (const name in shape) {
-    if (!shape[name]!(fields[name])) {
-      return `${fields.type}: the field ${name} is missing or not what it should be`;
-    }
+    if (!shape[name]!(fields[name])) return `${type}: the field ${name} is missing or not what it should be`;
   }
   return null;
 }

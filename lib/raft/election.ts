@@ -95,7 +95,10 @@ export function onRequestVote(state: State, request: RequestVote): void {
     state.votedFor = request.from;
     state.hardStateChanged = true;
   }
-  if (granted) resetElectionTimer(state);
+  if (granted) {
+    becomeFollower(state, state.currentTerm, null); // whoever thought of standing itself now does not
+    resetElectionTimer(state);
+  }
   respondToVote(state, request, granted);
 }
 

@@ -2,7 +2,7 @@
  * What a leader knows of one follower's log, and how much is under way to it.
  *
  * ```text
- *    probe      where do our logs agree? One message at a time, then wait for its answer or the next heartbeat
+ *    probe      where do our logs agree? Entries once, then wait for an answer; heartbeats ask again without any
  *    replicate  they agree at matchIndex: send ahead optimistically, several messages in flight, bounded in bytes
  * ```
  *

@@ -14,8 +14,9 @@ import {
   onRequestVoteResponse,
   tickElection,
 } from "./election.ts";
+import { inspect } from "./inspection.ts";
 import { found, proposeConfiguration } from "./membership.ts";
-import type { AppendEntries, Message } from "./messages.ts";
+import type { Message } from "./messages.ts";
 import { becomeProbe } from "./progress.ts";
 import {
   cancelForwardedReads,
@@ -39,9 +40,6 @@ import { continueTransfer, onTimeoutNow, startTransfer, tickTransfer } from "./t
 import type { Configuration, Entry, HardState, NodeId, Ready, Write } from "./types.ts";
 
 export type { RaftOptions };
-
-/** No honest cluster gets through that many terms while a node is away; a greater jump is a broken or hostile peer. */
-const termJumpMax = 1_000_000;
 
 /** Why a proposal was not taken. Nothing happened; "busy" passes by itself. */
 export type ProposalRefusal = "notLeader" | "transferring" | "busy";
@@ -204,7 +202,7 @@ export class Raft {
    */
   receive(message: Message): string | null {
     const state = this.#state;
-    const refusal = this.#inspect(message);
+    const refusal = inspect(state, message);
     if (refusal !== null) return refusal;
     if (message.type === "termDurable") {
       state.durableTerm = Math.max(state.durableTerm, message.term);
@@ -260,19 +258,6 @@ export class Raft {
     return { messages, write, committed, reads };
   }
 
-  /** Looks at a message before it may change anything. */
-  #inspect(message: Message): string | null {
-    const state = this.#state;
-    const { id } = state.options;
-    if (message.to !== id) return `the message is for node ${message.to}, this is node ${id}`;
-    if (message.from === id) return null; // rode on a write of this node
-    if (message.type === "termDurable") return "termDurable comes from the node itself only";
-    if (message.term > state.currentTerm + termJumpMax) {
-      return `term ${message.term} is too far ahead of ${state.currentTerm}`;
-    }
-    return message.type === "appendEntries" ? inspectEntries(message) : null;
-  }
-
   /** A later term: this node enters it, unless the message only asks or must not disturb. False: drop the message. */
   #meetTerm(message: Message): boolean {
     const state = this.#state;
@@ -284,20 +269,6 @@ export class Raft {
     becomeFollower(state, message.term, message.type === "appendEntries" ? message.from : null);
     return true;
   }
-}
-
-/** Whether the entries continue each other, the place where they belong, and the order of terms. */
-function inspectEntries(message: AppendEntries): string | null {
-  let index = message.prevLogIndex, term = message.prevLogTerm, crc = message.prevLogCrc;
-  for (const entry of message.entries) {
-    if (entry.index !== ++index) return `entry ${entry.index} stands where ${index} belongs`;
-    if (entry.prevCrc !== crc) return `entry ${index} is not chained to the one before`;
-    if (entry.term < term || entry.term > message.term) {
-      return `entry ${index} is of a term out of order, ${entry.term}`;
-    }
-    ({ term, crc } = entry);
-  }
-  return null;
 }
 
 function takeWrite(state: State): Write | null {

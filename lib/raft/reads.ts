@@ -12,6 +12,9 @@ import { reachedByQuorum } from "./quorum.ts";
 import { type Follower, type Leader, leaderOf, send, type State } from "./state.ts";
 import type { NodeId } from "./types.ts";
 
+/** Requests that wait for the next round. Followers send one for many readers, so there are never so many. */
+const waitingMax = 4096;
+
 /** Who waits: a caller of this node, or another node on behalf of its own callers. */
 interface Reader {
   from: NodeId;
@@ -51,7 +54,8 @@ export function startRead(state: State, id: number): boolean {
 /** Another node asks on behalf of its callers. */
 export function onReadIndexRequest(state: State, request: ReadIndexRequest): void {
   const reader = { from: request.from, id: request.id };
-  if (state.role.name === "leader") state.role.reads.waiting.push(reader);
+  const { role } = state;
+  if (role.name === "leader" && role.reads.waiting.length < waitingMax) role.reads.waiting.push(reader);
   else answer(state, reader, null);
 }
 

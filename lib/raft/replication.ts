@@ -69,7 +69,6 @@ export function sendAppendEntries(state: State, leader: Leader, tickPassed: bool
   const { lastIndex } = state.log;
   for (const { id } of peersOf(state)) {
     const progress = leader.progress.get(id)!;
-    if (leader.heartbeatDue) progress.probeSent = false; // the question may have been lost
     let sent = false;
     while (progress.nextIndex <= lastIndex && hasRoom(state, progress)) {
       sendTo(state, leader, { id, progress }, true);
@@ -126,7 +125,9 @@ export function onAppendEntries(state: State, request: AppendEntries): string | 
   if (request.term < state.currentTerm) {
     // The sender leads no more. Told of our term it steps down, also when we are the one
     // that ran ahead alone and could otherwise never be heard again (canonical/raft #279).
-    respond(state, request, { success: false, matchIndex: 0, conflictIndex: 0, conflictTerm: 0 });
+    // No answer about the log: the sender might lead again by then, and take it for one of its new term.
+    const { options: { id: from }, currentTerm: term } = state;
+    send(state, { type: "contactResponse", from, to: request.from, term, readRound: 0 });
     return null;
   }
   const known = leaderOf(state);

@@ -11,8 +11,8 @@ import { busy, errorReply, lineTooLong } from "../protocol/errors.ts";
 import { LineSplitter } from "../protocol/lines.ts";
 import type { Limits } from "./options.ts";
 
-/** Gives the reply line of a request, once. */
-export type Reply = (line: string) => void;
+/** Gives the reply line of a request, once, or what makes it when there is room to send it. */
+export type Answer = (line: string | (() => string)) => void;
 
 /** What the requests of one connection have to do with each other: a read sees the writes before it. */
 export interface RequestOrder {
@@ -21,9 +21,14 @@ export interface RequestOrder {
 }
 
 /** Takes a request. */
-export type OnRequest = (request: Request, reply: Reply, order: RequestOrder) => void;
+export type OnRequest = (request: Request, answer: Answer, order: RequestOrder) => void;
 
 const encoder = new TextEncoder();
+
+/** Replies leave in pieces of about this many characters. */
+const pieceUnits = 256 << 10;
+/** What any client may have buffered, however much all others have. */
+const shareBytes = 64 << 10;
 
 /** All client connections. */
 export class ClientConnections {
@@ -35,6 +40,8 @@ export class ClientConnections {
   readonly #clients = new Set<Client>();
   /** Clients whose next reply is there; sent together at the end of a round of work. */
   #answered = new Set<Client>();
+  /** Bytes of unfinished lines and unsent replies of all clients. */
+  #bufferedBytes = 0;
 
   constructor(
     { clock, limits, delayMs }: { clock: Clock; limits: Limits; delayMs: number },
@@ -67,6 +74,8 @@ export class ClientConnections {
         this.#onWork();
       },
       onGone: () => this.#clients.delete(client),
+      onBuffered: (bytes) => this.#bufferedBytes += bytes,
+      isCrowded: () => this.#bufferedBytes > this.#limits.clientBytesMax,
       send: (bytes) => this.#delayed(() => connection.send(bytes)),
       close: () => this.#delayed(() => connection.close()),
     });
@@ -103,13 +112,18 @@ interface ClientOwner {
   onRequest: OnRequest;
   onAnswered(): void;
   onGone(): void;
+  /** This client has so many bytes more, or less, buffered than before. */
+  onBuffered(bytes: number): void;
+  /** All clients together have as much buffered as the node holds. */
+  isCrowded(): boolean;
   send(bytes: Uint8Array): void;
   close(): void;
 }
 
 /** The place of one reply in its connection's order. */
 interface Slot {
-  line: string | null;
+  /** null: not there yet. */
+  line: string | (() => string) | null;
 }
 
 /** One client. */
@@ -128,6 +142,8 @@ class Client {
   #isEnding = false;
   #isPaused = false;
   #isGone = false;
+  /** What of this client the node's sum contains. */
+  #bufferedBytes = 0;
   readonly #onLine = (line: Uint8Array): boolean => this.#takeLine(line);
 
   constructor(connection: Connection, limits: Limits, owner: ClientOwner) {
@@ -137,16 +153,18 @@ class Client {
     this.#splitter = new LineSplitter(limits.requestLineBytesMax);
     connection.onData = (bytes) => this.#onData(bytes);
     connection.onEnd = () => this.#onEnd();
-    connection.onDrain = () => this.resume();
+    connection.onDrain = () => this.flush();
     connection.onClose = () => {
       this.#isGone = true;
+      owner.onBuffered(-this.#bufferedBytes);
       owner.onGone();
     };
   }
 
   /** Reads on, if the client's share is not used up. */
-  resume(): void {
-    if (this.#isGone || this.#isFull) return;
+  #resume(): void {
+    this.#count();
+    if (this.#isFull) return;
     this.#settle(this.#splitter.resume(this.#onLine));
     if (this.#isPaused && !this.#isFull) {
       this.#isPaused = false;
@@ -155,19 +173,23 @@ class Client {
     if (this.#inputEnded && !this.#isFull) this.#finishInput();
   }
 
-  /** Sends the replies that are next in order. */
+  /** Sends the replies that are next in order, as far as there is room; the rest when the client has read. */
   flush(): void {
-    let count = 0, text = "";
-    for (const { line } of this.#slots) {
+    if (this.#isGone) return;
+    let sent = 0, text = "";
+    while (this.#hasRoom && sent < this.#slots.length) {
+      const { line } = this.#slots[sent]!;
       if (line === null) break;
-      text += line;
-      count++;
+      text += typeof line === "string" ? line : line();
+      sent++;
+      if (text.length < pieceUnits && sent < this.#slots.length) continue;
+      this.#send(text);
+      text = "";
     }
-    if (count === 0 || this.#isGone) return;
-    this.#slots.splice(0, count);
-    this.#owner.send(encoder.encode(text));
+    if (text.length > 0) this.#send(text);
+    this.#slots.splice(0, sent);
     if (this.#isEnding && this.#slots.length === 0) this.close();
-    else this.resume();
+    else this.#resume();
   }
 
   /** Sends what is queued, then closes. */
@@ -180,14 +202,36 @@ class Client {
     this.#connection.destroy();
   }
 
+  #send(text: string): void {
+    this.#owner.send(encoder.encode(text));
+    this.#count();
+  }
+
+  /** Keeps the node's sum of buffered bytes true. */
+  #count(): void {
+    if (this.#isGone) return;
+    const bytes = this.#connection.bufferedBytes + this.#splitter.bufferedBytes;
+    this.#owner.onBuffered(bytes - this.#bufferedBytes);
+    this.#bufferedBytes = bytes;
+  }
+
+  /** Replies may be sent: the client reads them, and does not hold what others need. */
+  get #hasRoom(): boolean {
+    const { bufferedBytes } = this.#connection;
+    return bufferedBytes === 0 || (bufferedBytes <= this.#limits.replyBytesMax && !this.#owner.isCrowded());
+  }
+
   get #isFull(): boolean {
-    return this.#slots.length >= this.#limits.requestsInFlightMax ||
-      this.#connection.bufferedBytes > this.#limits.replyBytesMax;
+    return this.#slots.length >= this.#limits.requestsInFlightMax || !this.#hasRoom;
   }
 
   #onData(bytes: Uint8Array): void {
     if (this.#isEnding) return;
     this.#settle(this.#splitter.push(bytes, this.#onLine));
+    this.#count();
+    if (this.#splitter.bufferedBytes > shareBytes && this.#owner.isCrowded()) {
+      this.#end(errorReply(undefined, busy("this node holds as many unfinished lines as it takes", 1000)));
+    }
     if (this.#isFull && !this.#isPaused) {
       this.#isPaused = true;
       this.#connection.pause();
@@ -220,20 +264,25 @@ class Client {
       this.#answer(slot, httpAnswer());
       return true;
     }
-    this.#owner.onRequest(parseRequest(line, this.#limits), (text) => this.#answer(slot, text), this.#order);
+    this.#owner.onRequest(parseRequest(line, this.#limits), (line) => this.#answer(slot, line), this.#order);
     return !this.#isFull;
   }
 
   #settle(state: "more" | "stopped" | "tooLong"): void {
     if (state !== "tooLong" || this.#isEnding) return;
+    this.#end(errorReply(undefined, lineTooLong(this.#limits.requestLineBytesMax)));
+  }
+
+  /** Reads no more; a last reply, then the end. */
+  #end(line: string): void {
     this.#isEnding = true;
     const slot: Slot = { line: null };
     this.#slots.push(slot);
-    this.#answer(slot, errorReply(undefined, lineTooLong(this.#limits.requestLineBytesMax)));
+    this.#answer(slot, line);
   }
 
-  #answer(slot: Slot, text: string): void {
-    slot.line = text;
+  #answer(slot: Slot, line: string | (() => string)): void {
+    slot.line = line;
     if (!this.#isGone) this.#owner.onAnswered();
   }
 }

@@ -1,5 +1,5 @@
 /**
- * How a cluster comes to be (DESIGN 4): in two steps, so that no two groups of nodes can found different clusters.
+ * How a cluster comes to be (ARCHITECTURE.md, "How a cluster is founded"): in two steps, so that no two groups of nodes can found different clusters.
  *
  * ```text
  *   open    ---- all nodes seen, their lists agree --------> pinned   members and incarnations are on this disk
@@ -41,7 +41,9 @@ export function nextFoundingStep(view: FoundingView): FoundingStep {
     for (const hello of hellos.values()) {
       if (hello.members === null) continue;
       const problem = lostIncarnation(self, hello);
-      return problem === null ? { do: "pin", members: hello.members } : { do: "stop", message: problem };
+      if (problem !== null) return { do: "stop", message: problem };
+      const isWhole = clusterIdOf(hello.members) === hello.clusterId; // whom it refuses, it shows only a part
+      if (isWhole && namesSame(hello.members, cluster)) return { do: "pin", members: hello.members };
     }
     const unseen = peers.filter((id) => !hellos.has(id));
     if (unseen.length > 0) return { do: "wait", for: unseen, because: "unseen" };
@@ -51,15 +53,24 @@ export function nextFoundingStep(view: FoundingView): FoundingStep {
       members: cluster.map(({ id, address }) => ({ id, address, incarnation: incarnationOf(id) })),
     };
   }
-  const clusterId = clusterIdOf(view.pinned);
+  const { pinned } = view;
+  const clusterId = clusterIdOf(pinned);
   for (const hello of hellos.values()) {
     if (hello.clusterId !== null && hello.clusterId !== clusterId) {
-      return { do: "stop", message: differentPins(self.nodeId, hello.nodeId) };
+      const message = hello.founded ? foreignCluster(hello) : differentPins(self.nodeId, hello.nodeId);
+      return { do: "stop", message };
     }
     if (hello.founded) return { do: "found" }; // then all were pinned once
   }
-  const unpinned = peers.filter((id) => hellos.get(id)?.clusterId !== clusterId);
+  const others = pinned.map((member) => member.id).filter((id) => id !== self.nodeId);
+  const unpinned = others.filter((id) => hellos.get(id)?.clusterId !== clusterId);
   return unpinned.length > 0 ? { do: "wait", for: unpinned, because: "unpinned" } : { do: "found" };
+}
+
+/** Whether two lists name the same nodes. */
+export function namesSame(a: readonly { id: NodeId }[], b: readonly { id: NodeId }[]): boolean {
+  const ids = (nodes: readonly { id: NodeId }[]) => nodes.map((node) => node.id).sort((x, y) => x - y).join();
+  return ids(a) === ids(b);
 }
 
 /** Why a hello from a cluster tells that this node's folder is not the one that belongs to it; null: it is. */
@@ -73,6 +84,11 @@ export function lostIncarnation(self: { nodeId: NodeId; incarnation: string }, h
   return `the cluster of node ${hello.nodeId} knows node ${self.nodeId} with another data folder ` +
     `(${member.incarnation}, this one is ${self.incarnation}): the folder was lost or replaced. ` +
     `A node that forgot its votes must not take part; start it with the folder it had`;
+}
+
+function foreignCluster({ nodeId, clusterId }: Hello): string {
+  return `node ${nodeId} belongs to the cluster ${clusterId}, this data folder was prepared for another one that was ` +
+    `never founded: look at the addresses in --cluster, or start with the data folder that belongs there`;
 }
 
 function differentPins(nodeId: NodeId, other: NodeId): string {

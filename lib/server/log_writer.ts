@@ -26,6 +26,7 @@ export class LogWriter {
   #waiting: Write[] = [];
   #isBusy = false;
   #isStopped = false;
+  #stillTicks = 0;
   /** Entry bytes handed in and not yet durable. */
   #pendingBytes = 0;
   #idle: (() => void) | null = null;
@@ -38,6 +39,11 @@ export class LogWriter {
   /** Entry bytes that are not yet durable. */
   get pendingBytes(): number {
     return this.#pendingBytes;
+  }
+
+  /** Time passes. Returns for how many ticks the disk has finished nothing: it is quiet then, or it hangs. */
+  onTick(): number {
+    return this.#stillTicks++;
   }
 
   /** Nothing waits and nothing is under way. */
@@ -57,7 +63,7 @@ export class LogWriter {
     if (!this.#isBusy) this.#writeNext();
   }
 
-  /** Does something else with the storage, alone: once all writes so far are durable, before those that follow. */
+  /** Does something else with the storage, alone, as soon as no write waits. */
   whenIdle(job: (done: Done) => void, then: () => void): void {
     if (this.isIdle) {
       this.#run(job, then);
@@ -97,6 +103,7 @@ export class LogWriter {
     this.#isBusy = true;
     job((error) => {
       this.#isBusy = false;
+      this.#stillTicks = 0;
       if (this.#isStopped) return;
       if (error !== null) {
         this.stop();

@@ -42,6 +42,8 @@ export interface Limits {
   requestsInFlightMax: number;
   /** Replies of one connection that its client has not read. */
   replyBytesMax: number;
+  /** Unfinished lines and unsent replies of all clients together. */
+  clientBytesMax: number;
   /** Entries that are not yet committed. */
   uncommittedBytesMax: number;
   /** Entries that are under way to one follower, not yet acknowledged. */
@@ -64,7 +66,8 @@ export const defaultLimits: Limits = {
   peerLineBytesMax: 64 << 20,
   clientConnectionsMax: 4096,
   requestsInFlightMax: 1024,
-  replyBytesMax: 16 << 20,
+  replyBytesMax: 4 << 20,
+  clientBytesMax: 256 << 20,
   uncommittedBytesMax: 64 << 20,
   inflightBytesMax: 4 << 20,
   appendBytesMax: 256 << 10,

@@ -6,8 +6,10 @@
  */
 
 import type { Clock, Connection, Timer } from "../io/io.ts";
+import { isHttp } from "../protocol/client_protocol.ts";
 import { LineSplitter } from "../protocol/lines.ts";
 import {
+  controlLineBytesMax,
   encodeLinkLine,
   type Hello,
   type LinkLine,
@@ -27,14 +29,20 @@ export interface LinkOwner {
 
 /** Times and bounds of a link. */
 export interface LinkOptions {
-  lineBytesMax: number;
+  /** An entry's line, and all entries of one message. */
+  entryBytesMax: number;
   /** Bytes queued; beyond, the other end is too slow and the link is given up. */
   queueBytesMax: number;
   /** Between pings of the end that dialled. Twice that without a sign of life, and the link is given up. */
   pingMs: number;
   /** Added before each message. */
   delayMs: number;
+  /** Where clients should have gone. */
+  clientAddress: string;
 }
+
+/** Bytes queued for somebody who has not said who it is. */
+const strangerQueueBytesMax = 64 << 10;
 
 /** A connection to or from another node. */
 export class PeerLink {
@@ -49,6 +57,7 @@ export class PeerLink {
   readonly #splitter: LineSplitter;
   readonly #reader = new PeerReader();
   readonly #timer: Timer;
+  readonly #startedAt: number;
   /** When the other end last gave a sign of life. */
   #heardAt: number;
   /** Bytes handed to the connection, and how many of them the system had taken when it was last looked at. */
@@ -62,12 +71,12 @@ export class PeerLink {
     this.#owner = owner;
     this.#clock = clock;
     this.#options = options;
-    this.#splitter = new LineSplitter(options.lineBytesMax);
-    this.#heardAt = clock.now();
+    this.#splitter = new LineSplitter(controlLineBytesMax);
+    this.#startedAt = this.#heardAt = clock.now();
     connection.onData = (bytes) => this.#onData(bytes);
     connection.onEnd = () => connection.close();
     connection.onClose = (error) => this.#onClose(error);
-    // An end that never says who it is must not be held for ever, so both ends look at the time.
+    // Both ends look at the time: neither silence nor an end that never says who it is lasts.
     this.#timer = clock.every(options.pingMs, () => this.#lookAtTime());
   }
 
@@ -79,7 +88,8 @@ export class PeerLink {
     if (this.#wasBlocked && takenBytes > this.#takenBytes) this.#heardAt = this.#clock.now();
     this.#takenBytes = takenBytes;
     this.#wasBlocked = bufferedBytes > 0;
-    if (this.#clock.now() - this.#heardAt > 2 * this.#options.pingMs + 2 * this.#options.delayMs) {
+    const since = this.hello === null ? this.#startedAt : this.#heardAt;
+    if (this.#clock.now() - since > 2 * this.#options.pingMs + 2 * this.#options.delayMs) {
       this.connection.destroy();
       return;
     }
@@ -108,18 +118,24 @@ export class PeerLink {
     if (this.#isClosed) return;
     this.connection.send(bytes);
     this.#sentBytes += bytes.length;
-    if (this.connection.bufferedBytes > this.#options.queueBytesMax) this.connection.destroy();
+    const queueBytesMax = this.hello === null ? strangerQueueBytesMax : this.#options.queueBytesMax;
+    if (this.connection.bufferedBytes > queueBytesMax) this.connection.destroy();
   }
 
   #onData(bytes: Uint8Array): void {
     if (this.#isClosed) return;
     this.#heardAt = this.#clock.now();
     const state = this.#splitter.push(bytes, (line) => this.#onLine(line));
-    if (state === "tooLong") this.refuse(`a line has more than ${this.#options.lineBytesMax} bytes`);
+    if (state === "tooLong") this.refuse(`a line has more than ${this.#splitter.lineBytesMax} bytes`);
   }
 
   #onLine(line: Uint8Array): boolean {
-    const input = this.#reader.take(line);
+    const isKnown = this.hello !== null;
+    const { entryBytesMax } = this.#options;
+    const input = !isKnown && isOfClient(line)
+      ? `this is the raft port, where the nodes meet: clients connect to ${this.#options.clientAddress}`
+      : this.#reader.take(line, { isKnown, entryBytesMax });
+    this.#splitter.lineBytesMax = this.#reader.expectsEntry ? entryBytesMax : controlLineBytesMax;
     if (input === null) return true;
     const refusal = typeof input === "string" ? input : this.#take(input);
     if (refusal !== null) this.refuse(refusal);
@@ -131,7 +147,8 @@ export class PeerLink {
       case "hello":
         return this.#owner.onHello(this, input);
       case "ping":
-        this.sendLine({ type: "pong" });
+        // While something is queued, that is the sign of life; whoever does not read gets no more of them.
+        if (this.connection.bufferedBytes === 0) this.sendLine({ type: "pong" });
         return null;
       case "pong":
         return null;
@@ -152,4 +169,9 @@ export class PeerLink {
     this.#timer.cancel();
     this.#owner.onGone(this, error);
   }
+}
+
+/** Whether a first line was meant for the client port. */
+function isOfClient(line: Uint8Array): boolean {
+  return isHttp(line) || new TextDecoder().decode(line.subarray(0, 256)).includes('"op"');
 }

@@ -43,6 +43,8 @@ interface Peer {
 }
 
 const backoffMsMin = 10;
+/** Accepted connections that have not said who they are. */
+const strangersMax = 64;
 
 /** All connections on the raft port. */
 export class PeerLinks implements LinkOwner {
@@ -62,10 +64,11 @@ export class PeerLinks implements LinkOwner {
     this.#owner = owner;
     const { timing, limits } = options;
     this.#linkOptions = {
-      lineBytesMax: limits.peerLineBytesMax,
+      entryBytesMax: limits.peerLineBytesMax,
       queueBytesMax: limits.peerQueueBytesMax,
       pingMs: Math.max(1000, 2 * timing.electionTimeoutMaxMs),
       delayMs: timing.networkDelayMs,
+      clientAddress: options.clientAddress,
     };
     this.#backoffMsMax = Math.max(200, timing.electionTimeoutMaxMs);
     for (const { id, address } of options.cluster) {
@@ -120,7 +123,13 @@ export class PeerLinks implements LinkOwner {
 
   /** Another node, or a stranger, has connected. */
   accept(connection: Connection): void {
-    if (this.#isClosed || this.#strangers.size >= 64) return connection.destroy();
+    if (this.#isClosed) return connection.destroy();
+    // Strangers must not keep members out: the one that has hesitated longest goes.
+    const [oldest] = this.#strangers;
+    if (this.#strangers.size >= strangersMax) {
+      this.#strangers.delete(oldest!);
+      oldest!.connection.destroy();
+    }
     this.#strangers.add(new PeerLink(connection, this, this.#io.clock, this.#linkOptions));
   }
 
@@ -140,14 +149,22 @@ export class PeerLinks implements LinkOwner {
     const problem = this.#judge(peer, link, hello);
     if (peer === undefined) return problem;
     if (problem !== null) {
-      this.#report(peer, `node ${peer.id} (${link.connection.remote}) is refused: ${problem}`);
-      // Before it is turned away it learns who is here: a node with a lost folder finds out by that.
-      link.sendLine(this.#owner.hello());
+      this.#report(peer, `node ${peer.id} is refused: ${problem}`);
+      // Before it is turned away it learns which folder is known here as its own: that a lost one is, it finds out so.
+      const hello = this.#owner.hello();
+      const members = hello.members?.filter((member) => member.id === peer.id) ?? null;
+      link.sendLine({ ...hello, members });
       return problem;
     }
     const isNew = link.hello === null;
     link.hello = hello;
     peer.known = hello;
+    // Another process speaks for this node now. What the one before it might still say counts no more.
+    for (const other of [peer.outgoing, peer.incoming]) {
+      if (other !== null && other.hello !== null && other.hello.nonce !== hello.nonce) {
+        other.connection.destroy();
+      }
+    }
     if (link === peer.outgoing) {
       if (isNew) this.#options.log("info", `connected to node ${peer.id} at ${peer.address}`);
       peer.backoffMs = backoffMsMin;

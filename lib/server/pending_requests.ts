@@ -133,8 +133,9 @@ export class PendingRequests {
     }
     const expired: PendingRead[] = [];
     const keep = (reads: PendingRead[]) => {
-      if (reads.length === 0 || reads[0]!.deadline > now) return reads;
-      return reads.filter((read) => read.deadline > now || (expired.push(read), false));
+      if (!reads.some((read) => read.deadline <= now)) return reads;
+      expired.push(...reads.filter((read) => read.deadline <= now));
+      return reads.filter((read) => read.deadline > now);
     };
     this.#newReads = keep(this.#newReads);
     for (const [attempt, reads] of this.#askedReads) this.#askedReads.set(attempt, keep(reads));

@@ -19,7 +19,7 @@ import {
 import { busy, errorReply, noLeader, notLeader, type RequestError } from "../protocol/errors.ts";
 import type { ProposalRefusal, Raft } from "../raft/raft.ts";
 import type { NodeId } from "../raft/types.ts";
-import type { Reply, RequestOrder } from "./client_connections.ts";
+import type { Answer, RequestOrder } from "./client_connections.ts";
 import type { PendingRequests } from "./pending_requests.ts";
 import { type MembersReply, membersReply, type StatusReply } from "./status.ts";
 
@@ -45,41 +45,61 @@ interface RequestCall {
   order: RequestOrder;
 }
 
-/** Where and how an answer looks at the store. */
-type Look = (at: { index: number; ageMs?: number | null }) => { readonly ok: true };
+/**
+ * Looks at the store, and gives the reply that says what was seen there. A value that was seen is only referred to:
+ * its text is made when it can be sent. A list, which may be long, is looked up only then.
+ */
+type Look = (at: () => Moment) => () => { readonly ok: true };
 
-/** Carries out a request in the `order` of its connection; `reply` is called once, now or later. */
-export function carryOut(request: Request, reply: Reply, call: RequestCall): void {
+/** Which state an answer reflects. */
+interface Moment {
+  index: number;
+  ageMs?: number | null;
+}
+
+/** Carries out a request in the `order` of its connection; `answer` is called once, now or later. */
+export function answerRequest(request: Request, answer: Answer, call: RequestCall): void {
   const { store } = call.context;
   switch (request.op) {
     case "refused":
-      return reply(errorReply(request.id, request.error));
+      return answer(errorReply(request.id, request.error));
     case "put":
     case "delete":
     case "session":
-      return write(request, reply, call);
+      return write(request, answer, call);
     case "get":
-      return read(request, reply, call, (at) => getReply(store.get(request.key), at));
+      return read(request, answer, call, (at) => {
+        const found = store.get(request.key);
+        const moment = at();
+        return () => getReply(found, moment);
+      });
     case "list": {
       const { options, count } = request;
       if (count) {
-        return read(request, reply, call, (at) => ({ ok: true, count: store.count(options), ...at }));
+        return read(
+          request,
+          answer,
+          call,
+          (at) => () => ({ ok: true, count: store.count(options), ...at() }),
+        );
       }
-      return read(request, reply, call, (at) => listReply(store.list(options), at));
+      return read(request, answer, call, (at) => () => listReply(store.list(options), at()));
     }
     default:
-      return reply(encodeReply(request.id, describe(request, call.context)));
+      return answer(encodeReply(request.id, describe(request, call.context)));
   }
 }
 
-function write({ id, command }: WriteRequest, reply: Reply, { context, order }: RequestCall): void {
+function write({ id, command }: WriteRequest, answer: Answer, { context, order }: RequestCall): void {
   const isLeader = context.raft.role === "leader";
   const place = isLeader && context.isOverloaded() ? "busy" : context.raft.propose(command);
-  if (typeof place === "string") return reply(errorReply(id, refusal(place, context)));
+  if (typeof place === "string") return answer(errorReply(id, refusal(place, context)));
   order.lastWriteIndex = place.index;
   const hasSession = command.op !== "session" && command.session !== undefined;
   context.pending.addWrite(place, context.clock.now(), hasSession, (outcome) => {
-    reply("ok" in outcome ? encodeReply(id, outcome) : errorReply(id, outcome));
+    // A write that is given up is waited for by no read any more: its place may never be filled.
+    if (!("ok" in outcome) && order.lastWriteIndex === place.index) order.lastWriteIndex = 0;
+    answer("ok" in outcome ? encodeReply(id, outcome) : errorReply(id, outcome));
   });
 }
 
@@ -93,15 +113,18 @@ function refusal(reason: ProposalRefusal, { raft, clientAddressOf }: RequestCont
 
 function read(
   { id, consistency }: { id: Request["id"]; consistency: "linearizable" | "stale" },
-  reply: Reply,
+  answer: Answer,
   { context, order }: RequestCall,
   look: Look,
 ): void {
   if (consistency === "stale") {
-    return reply(encodeReply(id, look({ index: context.appliedIndex(), ageMs: context.ageMs() })));
+    const seen = look(() => ({ index: context.appliedIndex(), ageMs: context.ageMs() }));
+    return answer(() => encodeReply(id, seen()));
   }
   context.pending.addRead(context.clock.now(), order.lastWriteIndex, (error) => {
-    reply(error === null ? encodeReply(id, look({ index: context.appliedIndex() })) : errorReply(id, error));
+    if (error !== null) return answer(errorReply(id, error));
+    const seen = look(() => ({ index: context.appliedIndex() }));
+    answer(() => encodeReply(id, seen()));
   });
 }
 

@@ -16,11 +16,12 @@ import type { Entry, Ready } from "../raft/types.ts";
 import { Storage } from "../storage/storage.ts";
 import { ClientConnections } from "./client_connections.ts";
 import { LogWriter } from "./log_writer.ts";
-import { Membership } from "./membership.ts";
+import { Freshness } from "./freshness.ts";
+import { NodeIdentity } from "./identity.ts";
 import { raftOptions, type ServerOptions, tickMs } from "./options.ts";
 import { PeerLinks } from "./peer_links.ts";
 import { PendingRequests } from "./pending_requests.ts";
-import { carryOut, type RequestContext } from "./requests.ts";
+import { answerRequest, type RequestContext } from "./requests.ts";
 import { statusReply } from "./status.ts";
 
 /** One node. */
@@ -35,7 +36,8 @@ export class Server {
   readonly #writer: LogWriter;
   readonly #pending: PendingRequests;
   readonly #clients: ClientConnections;
-  readonly #membership: Membership;
+  readonly #identity: NodeIdentity;
+  readonly #freshness: Freshness;
   readonly #listeners: Listener[] = [];
   readonly #timers: Timer[] = [];
   readonly #startedAt: number;
@@ -44,15 +46,12 @@ export class Server {
   #appliedIndex = 0;
   #isPumpDue = false;
   #isPumping = false;
-  /** When this node last had all that a leader had committed; null: not since its start. */
-  #upToDateAt: number | null = null;
-  /** The last word of a leader: this node is as new as that was once it has applied `commitIndex`. */
-  #heard: { at: number; commitIndex: number } | null = null;
   /** What the journal said last about who leads. */
   #reportedRole = "";
-  #durableAtLastTick = 0;
-  #quietTicks = 0;
-  #closing: { deadline: number; done: () => void } | null = null;
+  #closing: { deadline: number; dones: (() => void)[] } | null = null;
+  /** Nothing is taken, said or written any more. */
+  #isOver = false;
+  /** The disk failed, or the folder turned out to be the wrong one. */
   #isStopped = false;
 
   /**
@@ -67,18 +66,19 @@ export class Server {
     const recovered = this.#storage.recover(options.nodeId);
     for (const note of recovered.notes) options.log("info", note);
     this.raft = new Raft(raftOptions(options, () => io.random()), recovered);
-    this.#membership = new Membership(options, io, { raft: this.raft, identity: recovered.identity });
+    this.#identity = new NodeIdentity(options, io, { raft: this.raft, identity: recovered.identity });
     this.#writer = new LogWriter(this.#storage, {
       onDurable: (messages) => this.#send(messages),
       onDiskError: (error) => this.#stop(error),
     });
     this.#pending = new PendingRequests(options.limits.requestTimeoutMs);
+    this.#freshness = new Freshness(this.raft, this.#pending, options.timing.heartbeatIntervalMs);
     const context = this.#requestContext();
     this.#clients = new ClientConnections(
       { clock: io.clock, limits: options.limits, delayMs: options.timing.clientDelayMs },
       {
-        onRequest: (request, reply, order) => {
-          carryOut(request, reply, { context, order });
+        onRequest: (request, answer, order) => {
+          answerRequest(request, answer, { context, order });
           this.#wake();
         },
         onWork: () => this.#wake(),
@@ -109,23 +109,30 @@ export class Server {
 
   /** Hands leadership over, finishes what is in flight, and calls `done` when nothing runs any more. */
   close(done: () => void): void {
-    if (this.#isStopped) return done();
+    if (this.#closing !== null) {
+      this.#closing.dones.push(done);
+      return;
+    }
+    if (this.#isOver) return done();
     for (const listener of this.#listeners) listener.close();
     this.raft.transferLeadership();
-    this.#closing = { deadline: this.#io.clock.now() + this.#options.timing.electionTimeoutMaxMs, done };
+    this.#closing = {
+      deadline: this.#io.clock.now() + this.#options.timing.electionTimeoutMaxMs,
+      dones: [done],
+    };
     this.#wake();
   }
 
   #saveIdentity(then: () => void): void {
-    this.#writer.whenIdle((done) => this.#storage.saveIdentity(this.#membership.identity, done), then);
+    this.#writer.whenIdle((done) => this.#storage.saveIdentity(this.#identity.record, done), then);
   }
 
   /** The folder is ready: speak. */
   #start(): void {
     const { clock } = this.#io;
     this.#links = new PeerLinks(this.#options, this.#io, {
-      hello: () => this.#membership.hello(),
-      onHello: (hello) => this.#membership.judge(hello),
+      hello: () => this.#identity.hello(),
+      onHello: (hello) => this.#identity.judge(hello),
       onHelloAccepted: () => this.#takeFoundingStep(),
       onMessage: (message) => this.#onMessage(message),
       onUnreachable: (id) => {
@@ -141,15 +148,15 @@ export class Server {
 
   /** Brings the founding of the cluster on as far as it goes. Each durable step is announced and leads to the next. */
   #takeFoundingStep(): void {
-    if (this.#links === null || this.#isStopped) return;
-    const step = this.#membership.nextStep(this.#links.liveHellos());
+    if (this.#links === null || this.#isOver) return;
+    const step = this.#identity.nextStep(this.#links.liveHellos());
     if (step === null) return;
     switch (step.do) {
       case "stop":
         return this.#stop(step.error);
       case "save":
         return this.#saveIdentity(() => {
-          this.#membership.isSaved();
+          this.#identity.isSaved();
           this.#links!.announce();
           this.#takeFoundingStep();
         });
@@ -167,26 +174,37 @@ export class Server {
     const now = this.#io.clock.now();
     this.raft.tick();
     this.#pending.expire(now);
-    this.#vouchWhenQuiet();
+    this.#watchDisk();
+    if (this.#closing === null) this.#freshness.onTick(now);
     this.#wake();
   }
 
-  /** After a second without writes the state file vouches for the log, so that rot of its end is found out. */
-  #vouchWhenQuiet(): void {
-    const { durableIndex } = this.#storage;
-    const isQuiet = this.#writer.isIdle && durableIndex === this.#durableAtLastTick;
-    this.#durableAtLastTick = durableIndex;
-    this.#quietTicks = isQuiet ? this.#quietTicks + 1 : 0;
-    if (this.#quietTicks === Math.ceil(1000 / tickMs(this.#options))) {
+  /**
+   * After a second without writes the state file vouches for the log, so that rot of its end is found out. A leader
+   * whose disk hangs hands over: its followers would never miss it, and its clients would only be told to wait.
+   */
+  #watchDisk(): void {
+    const { isIdle } = this.#writer;
+    const stillTicks = this.#writer.onTick();
+    const stillMs = stillTicks * tickMs(this.#options);
+    if (isIdle && stillTicks === Math.ceil(1000 / tickMs(this.#options))) {
       this.#writer.whenIdle((done) => this.#storage.flushMark(done), () => {});
+    }
+    const isHanging = !isIdle && stillMs >= 2 * this.#options.timing.electionTimeoutMaxMs;
+    if (isHanging && this.raft.role === "leader" && !this.raft.isTransferring) {
+      this.#options.log(
+        "error",
+        `the disk has not finished a write for ${stillMs} ms: leadership is handed over`,
+      );
+      this.raft.transferLeadership();
     }
   }
 
   #onMessage(message: Message): string | null {
     if (this.raft.configuration.members.length === 0) return null; // not founded yet: the sender will say it again
     const refusal = this.raft.receive(message);
-    if (message.type === "appendEntries" && message.from === this.raft.leaderId) {
-      this.#heard = { at: this.#io.clock.now(), commitIndex: message.leaderCommit };
+    if (message.type === "appendEntries" && refusal === null) {
+      this.#freshness.onAppendEntries(message, this.#io.clock.now());
     }
     this.#wake();
     if (refusal !== null) {
@@ -197,7 +215,7 @@ export class Server {
 
   /** Has the loop run soon, once for all that happens until then. */
   #wake(): void {
-    if (this.#isPumpDue || this.#isPumping || this.#isStopped) return;
+    if (this.#isPumpDue || this.#isPumping || this.#isOver) return;
     this.#isPumpDue = true;
     const { eventLoopDelayMs } = this.#options.timing;
     if (eventLoopDelayMs === 0) this.#io.clock.soon(() => this.#pump());
@@ -207,16 +225,20 @@ export class Server {
   /** The loop: takes what the protocol wants done until there is nothing more. */
   #pump(): void {
     this.#isPumpDue = false;
-    if (this.#isStopped) return;
+    if (this.#isOver) return;
     this.#isPumping = true;
     this.#pending.askReads((attempt) => this.raft.read(attempt));
-    for (let ready; !this.#isStopped && (ready = this.raft.takeReady()) !== null;) this.#carryOut(ready);
-    this.#isPumping = false;
-    if (this.#isStopped) return;
-    if (this.#heard !== null && this.#appliedIndex >= this.#heard.commitIndex) {
-      this.#upToDateAt = this.#heard.at;
-      this.#heard = null;
+    let isSlice = false; // of a long log: others get their turn before the next one
+    while (!isSlice && !this.#isOver) {
+      const ready = this.raft.takeReady();
+      if (ready === null) break;
+      this.#carryOut(ready);
+      isSlice = ready.committed.length >= this.#options.limits.committedEntriesMax;
     }
+    this.#isPumping = false;
+    if (this.#isOver) return;
+    if (isSlice) this.#io.clock.after(0, () => this.#wake());
+    this.#freshness.onApplied(this.#appliedIndex);
     this.#clients.flush();
     this.#report();
     this.#finishClosing();
@@ -258,13 +280,10 @@ export class Server {
       store: this.store,
       pending: this.#pending,
       clock,
-      nodes: () => this.#membership.nodes(),
+      nodes: () => this.#identity.nodes(),
       clientAddressOf: (id) => id === nodeId ? clientAddress : this.#links?.clientAddressOf(id) ?? null,
       appliedIndex: () => this.#appliedIndex,
-      ageMs: () => {
-        if (this.raft.role === "leader") return 0;
-        return this.#upToDateAt === null ? null : Math.round(clock.now() - this.#upToDateAt);
-      },
+      ageMs: () => this.#freshness.ageMs(clock.now()),
       isOverloaded: () => this.#writer.pendingBytes >= limits.uncommittedBytesMax || this.#closing !== null,
       status: () =>
         statusReply({
@@ -274,9 +293,9 @@ export class Server {
           durableIndex: this.#storage.durableIndex,
           keys: this.store.size,
           clients: this.#clients.size,
-          waitingFor: this.#membership.waitingFor,
+          waitingFor: this.#identity.waitingFor,
           uptimeMs: Math.round(clock.now() - this.#startedAt),
-          nodes: this.#membership.nodes(),
+          nodes: this.#identity.nodes(),
           isConnected: (id) => this.#links?.isConnected(id) ?? false,
         }),
     };
@@ -304,19 +323,19 @@ export class Server {
     const isOver = this.#io.clock.now() >= closing.deadline;
     const isDone = !this.raft.isTransferring && this.#pending.size === 0 && this.#writer.isIdle;
     if (!isDone && !isOver) return; // the next event, at the latest a tick, looks again
-    this.#closing = null;
-    this.#release();
     this.#clients.close();
+    this.#isOver = true;
+    this.#release();
     this.#writer.whenIdle((done) => this.#storage.close(done), () => {
-      this.#isStopped = true;
-      closing.done();
+      this.#closing = null;
+      for (const done of closing.dones) done();
     });
   }
 
   /** Stops by itself: nothing is sent or acknowledged from here on. */
   #stop(error: Error): void {
     if (this.#isStopped) return;
-    this.#isStopped = true;
+    this.#isStopped = this.#isOver = true;
     this.#writer.stop();
     this.#release();
     this.#clients.destroy();

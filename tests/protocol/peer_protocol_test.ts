@@ -24,6 +24,9 @@ import {
 import { requestVote, timeoutNow, voteResponse } from "../raft/messages.ts";
 import { configurationOfSize, logOf } from "../raft/node.ts";
 
+/** Of a member, which may say anything. */
+const known = { isKnown: true, entryBytesMax: 1 << 20 };
+
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 
@@ -32,7 +35,7 @@ function read(bytes: Uint8Array, reader = new PeerReader()): (PeerInput | string
   const inputs: (PeerInput | string)[] = [];
   for (let at = 0, end; at < bytes.length; at = end) {
     end = bytes.indexOf(10, at) + 1;
-    const input = reader.take(bytes.subarray(at, end));
+    const input = reader.take(bytes.subarray(at, end), known);
     if (input !== null) inputs.push(input);
   }
   return inputs;
@@ -109,7 +112,7 @@ Deno.test("PeerReader.take() refuses what is no message, and says why", () => {
     ["garbage\n", "not JSON"],
     ["[1]\n", "type"],
     ["null\n", "not a JSON object"],
-    ['{"type":99}\n', "99"],
+    ['{"type":99}\n', "type is missing"],
     ['{"type":"constructor"}\n', "constructor"],
     ['{"type":"termDurable","from":1,"to":1,"term":1}\n', "termDurable"],
     ['{"type":"timeoutNow","from":2,"to":1}\n', "term"],
@@ -121,9 +124,9 @@ Deno.test("PeerReader.take() refuses what is no message, and says why", () => {
     ['{"type":"timeoutNow","from":2,"to":1,"term":1e400}\n', "term"],
   ];
   for (const [line, part] of rows) {
-    assertStringIncludes(String(new PeerReader().take(encoder.encode(line))), part);
+    assertStringIncludes(String(new PeerReader().take(encoder.encode(line), known)), part);
   }
-  assertEquals(typeof new PeerReader().take(new Uint8Array([0xff, 0xfe, 10])), "string");
+  assertEquals(typeof new PeerReader().take(new Uint8Array([0xff, 0xfe, 10]), known), "string");
 });
 
 Deno.test("PeerReader.take() refuses messages with any field missing or of another type", () => {
@@ -131,7 +134,7 @@ Deno.test("PeerReader.take() refuses messages with any field missing or of anoth
   for (const name of Object.keys(message)) {
     for (const value of [undefined, null, "x", -1, [], {}]) {
       const line = encoder.encode(JSON.stringify({ ...message, [name]: value }) + "\n");
-      assertEquals(typeof new PeerReader().take(line), "string", `${name}: ${JSON.stringify(value)}`);
+      assertEquals(typeof new PeerReader().take(line, known), "string", `${name}: ${JSON.stringify(value)}`);
     }
   }
 });
@@ -146,4 +149,26 @@ Deno.test("PeerReader.take() refuses entries with any changed byte", () => {
     const inputs = read(damaged);
     assertEquals(inputs.every((input) => typeof input === "string"), true, `byte ${at}`);
   }
+});
+
+Deno.test("PeerReader.take() lets a stranger say hello and nothing else", () => {
+  const stranger = { isKnown: false, entryBytesMax: 1 << 20 };
+  const bytes = encodeMessage(appendEntries(log, { term: 7, prevLogIndex: 0 }));
+  const header = bytes.subarray(0, bytes.indexOf(10) + 1);
+  const reader = new PeerReader();
+  assertEquals(reader.take(header, stranger), "a hello comes first");
+  assertEquals(reader.expectsEntry, false, "and nothing of it is kept");
+  assertEquals(reader.take(encoder.encode('{"type":"ping"}\n'), stranger), { type: "ping" });
+});
+
+Deno.test("PeerReader.take() bounds the bytes of all entries of a message", () => {
+  const bytes = encodeMessage(appendEntries(log, { term: 7, prevLogIndex: 0 }));
+  const reader = new PeerReader();
+  const results: unknown[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const end = bytes.indexOf(10, at) + 1;
+    results.push(reader.take(bytes.subarray(at, end), { isKnown: true, entryBytesMax: 200 }));
+    at = end;
+  }
+  assert(results.includes("the entries of a message have more than 200 bytes"));
 });

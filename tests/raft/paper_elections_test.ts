@@ -34,8 +34,12 @@ for (const [role, make] of Object.entries(rolesInTermOne)) {
 Deno.test("Raft.receive() rejects what a leader of an earlier term says (paper 5.1)", () => {
   const node = lone({ term: 2 });
   const answers = node.step(heartbeat(logOf(3, [1, 1]), { term: 1, prevLogIndex: 1, leaderCommit: 3 }));
-  const [answer] = only(answers, "appendEntriesResponse");
-  assertEquals([answer?.success, answer?.term], [false, 2]);
+  const [answer] = only(answers, "contactResponse");
+  assertEquals(
+    [answer?.to, answer?.term, answers.length],
+    [2, 2, 1],
+    "told of the later term, and of nothing else",
+  );
   assertEquals([node.raft.leaderId, node.raft.lastIndex, node.raft.commitIndex], [null, 1, 0]);
 });
 

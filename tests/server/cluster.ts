@@ -174,6 +174,11 @@ export class SmallCluster {
     node.machine.crash(kind);
   }
 
+  /** From now on no operation of a node's disk ends. */
+  hangDisk(node: Node): void {
+    node.machine.disk.slowness = 1e9;
+  }
+
   /** Kills a node and starts it again on an empty folder. */
   wipe(node: Node): void {
     this.kill(node);

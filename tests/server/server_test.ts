@@ -132,3 +132,86 @@ Deno.test("Server.constructor() waits for nodes that were given another list, an
   const reply = cluster.client(cluster.nodes[1]!).ask({ op: "status" });
   assertEquals(reply.waitingFor, [1]);
 });
+
+Deno.test("Server.constructor() lets a connection read on after its writes were cut from the log", () => {
+  const cluster = new SmallCluster("cut writes", { limits: { requestTimeoutMs: 2000 } });
+  const old = cluster.leader!;
+  const client = cluster.client(old);
+  assertEquals(client.ask({ op: "put", key: "a", value: "1" }).ok, true);
+  const heal = cluster.isolate(old);
+  client.send(...Array.from({ length: 20 }, (_, i) => ({ op: "put", key: `lost ${i}`, value: "1" })));
+  cluster.until(() => cluster.leader !== null && cluster.leader !== old, "another leader");
+  heal();
+  cluster.until(() => client.replies.length === 21, "the writes are given up");
+  assertEquals(client.ask({ op: "get", key: "a" }).value, "1");
+});
+
+Deno.test("Server.close() takes no write of a client that pipelines while it ends, and may be called twice", () => {
+  const cluster = new SmallCluster("pipelining", { size: 1, limits: { requestsInFlightMax: 8 } });
+  const server = cluster.leader!.server!;
+  const client = cluster.client(cluster.leader!);
+  client.send(...Array.from({ length: 200 }, (_, i) => ({ op: "put", key: `k${i}`, value: "1" })));
+  cluster.until(() => client.replies.length > 20, "some replies");
+  const done: number[] = [];
+  server.close(() => done.push(1));
+  server.close(() => done.push(2));
+  cluster.until(() => done.length === 2, "the node has stopped");
+  cluster.run(100);
+  assert(client.replies.length < 200);
+});
+
+Deno.test("Server.constructor() applies a long log in slices, so that others get their turn", () => {
+  const cluster = new SmallCluster("slices", { size: 1, limits: { committedEntriesMax: 10 } });
+  const client = cluster.client(cluster.leader!);
+  client.send(...Array.from({ length: 200 }, (_, i) => ({ op: "put", key: `k${i}`, value: "1" })));
+  cluster.until(() => client.replies.length === 200, "all replies");
+  const [node] = cluster.nodes;
+  cluster.kill(node!);
+  node!.machine.restart();
+  let most = 0;
+  while ((node!.server?.appliedIndex ?? 0) < 202) {
+    const before = node!.server!.appliedIndex;
+    cluster.world.step();
+    most = Math.max(most, node!.server!.appliedIndex - before);
+  }
+  assertEquals(most, 10);
+});
+
+Deno.test("Server.constructor() hands leadership over when its disk hangs (DESIGN 6)", () => {
+  const cluster = new SmallCluster("hanging disk");
+  const old = cluster.leader!;
+  const client = cluster.client(old);
+  cluster.hangDisk(old);
+  client.send({ op: "put", key: "a", value: "1" });
+  cluster.until(() => client.replies.length === 1, "the others commit without this disk");
+  const before = cluster.world.scheduler.now;
+  cluster.until(() => cluster.leader !== null && cluster.leader !== old, "another leader");
+  assert(cluster.world.scheduler.now - before < 1200);
+});
+
+Deno.test("PeerLinks.onHello() drops what an earlier process of the same node still has open", () => {
+  const cluster = new SmallCluster("two processes");
+  const node = cluster.leader!;
+  const twin = cluster.follower;
+  const line = cluster.client(node, 8080);
+  const { members } = node.server!.raft.configuration;
+  line.send({
+    type: "hello",
+    versions: { min: 1, max: 1 },
+    nodeId: twin.id,
+    incarnation: members.find((member) => member.id === twin.id)!.incarnation,
+    starts: 2,
+    nonce: "a later process",
+    clientAddress: "elsewhere:9080",
+    cluster: members.map(({ id, address }) => ({ id, address })),
+    clusterId: null,
+    members: null,
+    founded: false,
+  });
+  cluster.until(() => line.replies.length > 0, "an answer");
+  const match = () => node.server!.raft.progress().find(({ id }) => id === twin.id)!.matchIndex;
+  const before = match();
+  assertEquals(cluster.client(node).ask({ op: "put", key: "a", value: "1" }).ok, true, "by the third node");
+  cluster.run(1000);
+  assertEquals(match(), before, "the earlier process acknowledges nothing any more");
+});

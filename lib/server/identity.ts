@@ -10,18 +10,18 @@ import { clusterIdOf, type Hello, protocolVersions } from "../protocol/peer_prot
 import type { Raft } from "../raft/raft.ts";
 import type { NodeId } from "../raft/types.ts";
 import { FolderError, type Identity } from "../storage/storage.ts";
-import { lostIncarnation, nextFoundingStep } from "./founding.ts";
+import { lostIncarnation, namesSame, nextFoundingStep } from "./founding.ts";
 import type { ServerOptions } from "./options.ts";
 
 /** What the server has to do for the founding to go on. */
-export type MembershipStep =
+export type IdentityStep =
   | { do: "save" }
   | { do: "founded" }
   | { do: "campaign" }
   | { do: "stop"; error: FolderError };
 
 /** This node's place in its cluster. */
-export class Membership {
+export class NodeIdentity {
   readonly #options: ServerOptions;
   readonly #raft: Raft;
   readonly #nonce: string;
@@ -46,7 +46,7 @@ export class Membership {
   }
 
   /** What belongs into the folder. */
-  get identity(): Identity {
+  get record(): Identity {
     return this.#identity;
   }
 
@@ -86,12 +86,13 @@ export class Membership {
 
   /** Judges another node's hello; a text refuses it. */
   judge(hello: Hello): string | null {
+    const { cluster } = this.#options;
     if (!this.#isFounded) {
-      const theirs = describe(hello.cluster), ours = describe(this.#options.cluster);
-      if (!hello.founded && theirs !== ours) {
-        return `the nodes were given different lists, ${theirs} and ${ours}: give all the same --cluster`;
+      if (hello.founded ? namesSame(hello.cluster, cluster) : describe(hello.cluster) === describe(cluster)) {
+        return null;
       }
-      return null;
+      return `the nodes were given different lists, ${describe(hello.cluster)} and ${describe(cluster)}: ` +
+        `give all the same --cluster`;
     }
     const { clusterId, incarnation } = this.#identity;
     const self = { nodeId: this.#options.nodeId, incarnation };
@@ -108,7 +109,7 @@ export class Membership {
   }
 
   /** What is to be done next for the cluster to be founded, or null: nothing, or wait. */
-  nextStep(hellos: ReadonlyMap<NodeId, Hello>): MembershipStep | null {
+  nextStep(hellos: ReadonlyMap<NodeId, Hello>): IdentityStep | null {
     if (this.#isFounded) return this.#firstCampaign(hellos);
     const { nodeId, cluster } = this.#options;
     const { incarnation, pinned, clusterId } = this.#identity;
@@ -141,7 +142,7 @@ export class Membership {
   }
 
   /** When all founders are there, the one with the lowest id stands for election at once: nobody leads yet. */
-  #firstCampaign(hellos: ReadonlyMap<NodeId, Hello>): MembershipStep | null {
+  #firstCampaign(hellos: ReadonlyMap<NodeId, Hello>): IdentityStep | null {
     const { members } = this.#raft.configuration;
     if (this.#hasCampaigned || this.#raft.currentTerm > 0 || members[0]?.id !== this.#options.nodeId) {
       return null;
@@ -156,14 +157,14 @@ export class Membership {
   }
 
   #checkConfiguration(): void {
-    const { members } = this.#raft.configuration;
+    const logged = this.#raft.configuration.members;
+    const members = logged.length > 0 ? logged : this.#identity.pinned ?? [];
     if (members.length === 0) return;
     const { nodeId, cluster } = this.#options;
-    const listed = cluster.map((node) => node.id).join(", "),
-      logged = members.map((member) => member.id).join(", ");
-    if (listed !== logged) {
+    if (!namesSame(cluster, members)) {
+      const [listed, known] = [cluster, members].map((nodes) => nodes.map((node) => node.id).join(", "));
       throw new FolderError(
-        `the data folder belongs to a cluster of the nodes ${logged}, but --cluster names ${listed}: ` +
+        `the data folder belongs to a cluster of the nodes ${known}, but --cluster names ${listed}: ` +
           `start with the same nodes (addresses may differ), or with another --data-dir`,
       );
     }

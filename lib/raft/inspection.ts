@@ -1,0 +1,55 @@
+/**
+ * A look at each message before it may change anything. What no honest member can have sent is refused with a text,
+ * so that neither a broken peer nor a stranger gets as far as the protocol or its assertions.
+ *
+ * @module
+ */
+
+import type { AppendEntries, Message } from "./messages.ts";
+import type { State } from "./state.ts";
+
+/** No honest cluster gets through that many terms while a node is away. */
+const termJumpMax = 1_000_000;
+
+/** What is wrong with a message, or null. */
+export function inspect(state: State, message: Message): string | null {
+  const { id } = state.options;
+  if (message.to !== id) return `the message is for node ${message.to}, this is node ${id}`;
+  if (message.from === id) return null; // rode on a write of this node
+  if (message.type === "termDurable") return "termDurable comes from the node itself only";
+  if (message.term > state.currentTerm + termJumpMax) {
+    return `term ${message.term} is too far ahead of ${state.currentTerm}`;
+  }
+  if (message.type === "appendEntries") return inspectEntries(message) ?? inspectPast(state, message);
+  const isAnswer = message.type === "appendEntriesResponse" && message.term === state.currentTerm;
+  if (isAnswer && state.role.name === "leader" && message.matchIndex > state.log.lastIndex) {
+    return `it claims to have entry ${message.matchIndex}, the log ends at ${state.log.lastIndex}`;
+  }
+  return null;
+}
+
+/** The entries must continue each other, the place where they belong, and the order of terms. */
+function inspectEntries(message: AppendEntries): string | null {
+  let index = message.prevLogIndex, term = message.prevLogTerm, crc = message.prevLogCrc;
+  for (const entry of message.entries) {
+    if (entry.index !== ++index) return `entry ${entry.index} stands where ${index} belongs`;
+    if (entry.prevCrc !== crc) return `entry ${index} is not chained to the one before`;
+    if (entry.term < term || entry.term > message.term) {
+      return `entry ${index} is of a term out of order, ${entry.term}`;
+    }
+    ({ term, crc } = entry);
+  }
+  return null;
+}
+
+/** What is committed is the same on every member. */
+function inspectPast(
+  state: State,
+  { term, prevLogIndex, prevLogTerm, entries }: AppendEntries,
+): string | null {
+  const { commitIndex, currentTerm, log } = state;
+  if (term < currentTerm) return null; // the sender is only told so
+  const places = [{ index: prevLogIndex, term: prevLogTerm }, ...entries];
+  const other = places.find((place) => place.index <= commitIndex && log.termAt(place.index) !== place.term);
+  return other === undefined ? null : `it contradicts entry ${other.index}, which is committed`;
+}
