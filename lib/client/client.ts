@@ -82,6 +82,8 @@ export class Client {
   readonly #timeoutMs: number;
   readonly #useSessions: boolean;
   #session: Session | null = null;
+  /** Why the latest attempt at opening that session failed; null: it is open, or nothing has come back yet. */
+  #opening: Attempts = noAttempts();
   #closed = false;
 
   /** Made by `connect`. */
@@ -172,10 +174,16 @@ export class Client {
   request(fields: Readonly<Record<string, unknown>>, options: OperationOptions = {}): Promise<ReplyLine> {
     const isWrite = !reads.has(String(fields.op));
     const isOnce = isWrite && this.#useSessions && fields.session === undefined;
-    const message = `no answer within ${this.#timeoutMs} ms`;
-    return within(this.#timeoutMs, message, options.signal ?? neverAborted, (signal) => {
-      if (isOnce) return this.#writeOnce(fields, signal).catch(throwAsNotSent);
-      return this.#perform(fields, { isWrite, isSafe: !isWrite || fields.session !== undefined, signal });
+    return this.#inTime(options.signal ?? neverAborted, async (signal) => {
+      if (!isOnce) {
+        const isSafe = !isWrite || fields.session !== undefined;
+        return await this.#perform(fields, { isWrite, isSafe, signal });
+      }
+      try {
+        return await this.#writeOnce(fields, signal);
+      } catch (error) { // its time was up before it had its session and number
+        throw error instanceof TimedOut ? this.#timedOut(this.#opening, false) : error;
+      }
     });
   }
 
@@ -188,6 +196,10 @@ export class Client {
   /** As close, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #inTime<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    return within(this.#timeoutMs, `no answer within ${this.#timeoutMs} ms`, signal, work);
   }
 
   /** Sends a write under a session; an expired session is replaced if the write has certainly not happened. */
@@ -209,7 +221,13 @@ export class Client {
   }
 
   #openSession(): Session {
-    const name = this.request({ op: "session" }).then((reply) => reply.session as string);
+    const attempts = this.#opening = noAttempts();
+    const name = this.#inTime(neverAborted, async (signal) => {
+      const options = { isWrite: false, isSafe: true, signal };
+      const reply = await this.#perform({ op: "session" }, options, attempts);
+      attempts.last = null;
+      return reply.session as string;
+    });
     const session = new Session(name);
     name.catch(() => { // whoever waits for the name is told why; the next write tries again
       if (this.#session === session) this.#session = null;
@@ -219,10 +237,9 @@ export class Client {
 
   async #perform(
     fields: Readonly<Record<string, unknown>>,
-    options: { isWrite: boolean; isSafe: boolean; signal: AbortSignal },
+    { isWrite, isSafe, signal }: { isWrite: boolean; isSafe: boolean; signal: AbortSignal },
+    attempts: Attempts = noAttempts(),
   ): Promise<ReplyLine> {
-    const { isWrite, isSafe, signal } = options;
-    const attempts: Attempts = { uncertain: false, last: null, waitMs: 0 };
     try {
       for (let count = 0;; count++) {
         attempts.waitMs = count === 0 ? 0 : backoffMs(count);
@@ -302,7 +319,9 @@ export class Client {
   #timedOut({ uncertain, last }: Attempts, isWrite: boolean): ClientError {
     const why = `no answer within ${this.#timeoutMs} ms${last === null ? "" : `; last: ${last.message}`}`;
     if (uncertain && isWrite) return outcomeUnknown(why, last);
-    return new ClientError(last?.code ?? "unreachable", why, { definite: true, cause: last ?? undefined });
+    // a session that nobody commits was asked of a leader without a majority, which is none
+    const code = last?.code === "outcomeUnknown" ? "noLeader" : last?.code ?? "unreachable";
+    return new ClientError(code, why, { definite: true, cause: last ?? undefined });
   }
 }
 
@@ -315,11 +334,8 @@ function outcomeUnknown(why: string, cause: unknown): ClientError {
   return new ClientError("outcomeUnknown", message, { definite: false, cause });
 }
 
-/** A write whose time was up before it had its session and number never left. */
-function throwAsNotSent(error: unknown): never {
-  if (!(error instanceof TimedOut)) throw error;
-  const message = `${error.message}; no session could be opened, so nothing was written`;
-  throw new ClientError("unreachable", message, { definite: true, cause: error });
+function noAttempts(): Attempts {
+  return { uncertain: false, last: null, waitMs: 0 };
 }
 
 /** Grows with the number of attempts and is random, so that clients do not come back together. */

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { escapeControls } from "../../lib/cli/output.ts";
 import { version } from "../../lib/version.ts";
 import { type Ended, freePorts, kvapp, Running, withFolder } from "./processes.ts";
 
@@ -42,7 +43,7 @@ Deno.test("wrong usage is named with the nearest name and exits 2", async () => 
   const cases: [string[], string][] = [
     [["sevre"], "unknown command sevre. Did you mean serve?"],
     [["get", "a"], "Did you mean kvapp client get?"],
-    [["--verison"], "unknown option --verison."],
+    [["--verison"], "unknown option --verison. Did you mean --version?"],
     [["serve", "--bnid", "x"], "unknown option --bnid. Did you mean --bind?"],
     [["serve", "now"], `"now" is one`],
     [["serve", "--bind", "127.0.0.1:65000"], "ports end at 65535"],
@@ -87,6 +88,7 @@ Deno.test("client, bench and status exit 3 when no node answers", async () => {
     const { code, stderr } = await kvapp([...args, ...cluster]);
     assertEquals(code, 3, args.join(" "));
     assertStringIncludes(stderr, "no node of the cluster answers: 127.0.0.1:");
+    assertStringIncludes(stderr, "Is it running? kvapp dev starts a cluster,");
   }
 });
 
@@ -147,6 +149,13 @@ Deno.test("the shell works from a pipe: answers only, and the exit code of the f
       (await shell("put a -5 --json\nget a\nquit\nput a 2\n")).stdout,
       "OK\n-5 --json\nGoodbye!\n",
     );
+    assertEquals(
+      (await shell("get a --stale\nlist --limit 1 a --values\n")).stdout,
+      "-5 --json\na\t-5 --json\n",
+    );
+    const late = await shell("put a x --if-version 0\nput -- b --if-version 0\nget b\n");
+    assertStringIncludes(late.stderr, "put takes --if-version before the key");
+    assertEquals([late.code, late.stdout], [2, "OK\n--if-version 0\n"]);
     const failed = await shell("gte a\nput a\nput --if-value no a 3\nget a\n");
     assertEquals(failed.code, 2);
     assertEquals(failed.stdout, "-5 --json\n");
@@ -161,6 +170,25 @@ Deno.test("the shell works from a pipe: answers only, and the exit code of the f
     assertStringIncludes(help, "Available commands:\n  get <key>           Get value for key\n");
     assertStringIncludes(help, "\n  quit                Exit client\n");
   });
+});
+
+Deno.test("get and list print what was stored through a pipe as it is, and on a terminal without its control characters", async () => {
+  const stored = "\0\x1b[2J\u009b1m\x7f";
+  await withNode(async (cluster) => {
+    const put = JSON.stringify({ op: "put", key: "k", value: stored });
+    const conn = await Deno.connect({
+      hostname: "127.0.0.1",
+      port: Number(cluster[1]!.split(":")[1]) + 1000,
+    });
+    await conn.write(new TextEncoder().encode(put + "\n"));
+    await conn.read(new Uint8Array(512));
+    conn.close();
+    assertEquals((await kvapp(["client", ...cluster, "get", "k"])).stdout, stored + "\n");
+    assertEquals((await kvapp(["client", ...cluster, "list", "--values"])).stdout, `k\t${stored}\n`);
+  });
+  assertEquals(escapeControls(stored), "\\u0000\\u001b[2J\\u009b1m\\u007f");
+  assertEquals(escapeControls("a\n\tb\r", { keep: "\n\t" }), "a\n\tb\\r");
+  assertEquals(escapeControls("a\n\u{1F642} \\n"), "a\\n\u{1F642} \\n");
 });
 
 Deno.test("a reader that goes away ends the client quietly", async () => {
@@ -247,7 +275,11 @@ Deno.test("serve exits 4 for a folder that is locked or another node's, 1 for a 
     const other = await Deno.makeTempDir({ prefix: "kvapp-" });
     const inUse = await kvapp(["serve", "--bind", bind!, "--data-dir", other]);
     assertEquals(inUse.code, 1);
-    assertStringIncludes(inUse.stderr, bind!);
+    assertStringIncludes(inUse.stderr, `cannot listen on ${bind}: Address already in use`);
+    assertStringIncludes(inUse.stderr, "Stop it, or choose another port with --bind");
+    const elsewhere = await kvapp(["serve", "--bind", "192.0.2.1:8080", "--data-dir", other]);
+    assertEquals(elsewhere.code, 1);
+    assertStringIncludes(elsewhere.stderr, "this machine does not have that address. --bind one that it has");
     await Deno.remove(other, { recursive: true });
   });
   await withFolder(async (folder) => {

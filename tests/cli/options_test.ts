@@ -32,6 +32,14 @@ Deno.test("parseOptions() with optionsFirst leaves everything behind the first w
   ]);
 });
 
+Deno.test("parseOptions() takes a negative number behind an option for its value, and words for what they are", () => {
+  assertEquals(parseOptions(["--bind", "-5", "-v"], options).text("bind"), "-5");
+  assertThrows(() => parseOptions(["-v", "-5"], options), UsageError, "unknown option -5");
+  assertEquals(parseOptions(["--", "--bind", "-5"], options).rest, ["--bind", "-5"]);
+  const first = parseOptions(["--bind", "a:1", "key", "--bind", "-5"], options, { optionsFirst: true });
+  assertEquals([first.text("bind"), ...first.rest], ["a:1", "key", "--bind", "-5"]);
+});
+
 Deno.test("parseOptions() names unknown options with the nearest, and options without their value", () => {
   const cases: [string[], string][] = [
     [["--bnid", "x"], "unknown option --bnid. Did you mean --bind?"],
@@ -99,7 +107,7 @@ Deno.test("timingOf() refuses numbers that contradict each other", () => {
     [["--heartbeat-interval", "100", "--event-loop-delay", "50"], "plus --event-loop-delay (50 ms)"],
     [["--network-delay", "75"], "a vote takes twice --network-delay"],
     [["--heartbeat-interval", "0"], "from 1 to"],
-    [["--client-delay", "-1"], "unknown option -1"],
+    [["--client-delay", "-1"], `--client-delay is a whole number from 0 to 3600000, not "-1"`],
     [["--client-delay", "1.5"], "whole number"],
     [["--demo-mode", "--fast-mode"], "give one timing mode"],
     [["--demo-mode", "--timing-mode", "demo"], "give one timing mode"],

@@ -272,6 +272,55 @@ withCluster("an aborted operation throws the signal's reason at once", 1, async 
   await client.ping();
 });
 
+withCluster("put() leaves no listener on the caller's signal, however it ends", 1, async (cluster) => {
+  const { signal } = new AbortController();
+  let listeners = 0;
+  const { addEventListener, removeEventListener } = signal;
+  Object.assign(signal, {
+    addEventListener: (...args: Parameters<typeof addEventListener>) => {
+      listeners++;
+      addEventListener.apply(signal, args);
+    },
+    removeEventListener: (...args: Parameters<typeof removeEventListener>) => {
+      listeners--;
+      removeEventListener.apply(signal, args);
+    },
+  });
+  await using client = await connect(cluster.cluster, { timeoutMs: 100, signal });
+  await client.put("a", "1", { signal });
+  await rejectsWith("conditionFailed", client.put("a", "2", { signal, ifVersion: 0 }));
+  const aborted = { signal: AbortSignal.any([signal, AbortSignal.abort(new RangeError("enough"))]) };
+  await assertRejects(() => client.put("a", "2", aborted), RangeError, "enough");
+  cluster.spoilNext("put", "dropBefore");
+  await client.put("a", "3", { signal });
+  cluster.spoil((_, { op }) => op === "put" ? "silence" : null);
+  const writing = rejectsWith("outcomeUnknown", client.put("a", "4", { signal }));
+  assertGreaterOrEqual(listeners, 1, "while it is under way there is one");
+  await writing;
+  assertEquals(listeners, 0);
+});
+
+withCluster(
+  "put() throws noLeader when no session can be opened, for it was never sent, and outcomeUnknown when it was",
+  1,
+  async (cluster) => {
+    for (const error of ["noLeader", "outcomeUnknown"] as const) {
+      await using client = await connect(cluster.cluster, { timeoutMs: 200 });
+      cluster.spoil((_, { op }) => op === "session" ? { error } : null);
+      const [first, second] = await Promise.all(
+        ["1", "2"].map((value) => rejectsWith("noLeader", client.put("a", value))),
+      );
+      assertEquals([first!.definite, second!.definite], [true, true]);
+      cluster.spoil(() => null);
+      await client.put("a", "3");
+      cluster.spoil((_, { op }) => op === "put" ? { error } : null);
+      const third = await rejectsWith(error, client.put("a", "4"));
+      assertEquals(third.definite, error === "noLeader");
+    }
+    assertEquals(cluster.store.get("a")?.value, "3");
+  },
+);
+
 withCluster("close() ends what is under way with closed, and what comes later", 1, async (cluster) => {
   const client = await connect(cluster.cluster);
   cluster.spoil((_, { op }) => op === "get" ? "silence" : null);

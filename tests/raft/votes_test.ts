@@ -175,3 +175,23 @@ Deno.test("Raft.receive() votes for nobody in a term whose leader it knows (pape
   assertEquals([answer?.voteGranted, node.raft.votedFor], [false, null]);
   assert(node.raft.leaderId === 2);
 });
+
+Deno.test("Raft.receive() gives up its own pre-candidacy with a vote for another one", () => {
+  const node = lone({ term: 2 });
+  node.raft.campaign();
+  node.run();
+  assertEquals(node.raft.role, "preCandidate");
+  const answers = node.step(requestVote({ term: 2, lastLogIndex: 1 }));
+  assertEquals(only(answers, "requestVoteResponse").at(-1)?.voteGranted, true);
+  assertEquals(node.raft.role, "follower");
+  node.step(voteResponse({ term: 3, preVote: true }), voteResponse({ term: 3, preVote: true, from: 3 }));
+  assertEquals([node.raft.role, node.raft.currentTerm], ["follower", 2], "and runs against nobody");
+});
+
+Deno.test("Raft.receive() says that it gives a vote only once its disk has it (paper 5.2)", () => {
+  const node = lone();
+  node.diskHeld = true;
+  assertEquals(node.step(requestVote({ term: 1, lastLogIndex: 1 })), []);
+  const [answer] = only(node.finishWrite(), "requestVoteResponse");
+  assertEquals([answer?.voteGranted, node.disk.hardState], [true, { currentTerm: 1, votedFor: 2 }]);
+});
