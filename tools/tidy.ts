@@ -1,5 +1,5 @@
 /**
- * The rules of DESIGN that no linter knows: who may import whom, what pure code must not name, how long a file and a
+ * The rules of ARCHITECTURE.md that no linter knows: who may import whom, what pure code must not name, how long a file and a
  * function may be. They read the text of the source, not its syntax tree, so they are a few regular expressions over
  * code whose comments and strings have been blanked out. `tests/tidy_test.ts` runs them over the whole project.
  *

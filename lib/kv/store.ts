@@ -54,11 +54,6 @@ export class Store {
     return this.#keys.count(range);
   }
 
-  /** The keys as they are now, for a reader that takes its time while writes go on. Takes no time itself. */
-  cloneKeys(): Keys {
-    return this.#keys.clone();
-  }
-
   /**
    * 8 hex digits that are equal on nodes that hold the same keys and sessions and, but for a chance of one in 2^32,
    * only on them: each line of the state is hashed together with the hash of the line before. Reads everything.

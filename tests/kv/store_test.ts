@@ -140,16 +140,6 @@ Deno.test("Store.apply() stops at a command of a newer version and says what to 
   }
 });
 
-Deno.test("Store.cloneKeys() stays as it was while writes go on", () => {
-  const { store } = applied(put("a", "1"), put("b", "2"));
-  const keys = store.cloneKeys();
-  store.apply(put("a", "3"), 3);
-  store.apply(remove("b"), 4);
-  assertEquals([...keys.all()], [{ key: "a", value: "1", version: 1 }, { key: "b", value: "2", version: 2 }]);
-  assertEquals(store.list({ limit: 9 }).entries, [{ key: "a", value: "3", version: 3 }]);
-  assertEquals([store.count({}), keys.count({})], [1, 2]);
-});
-
 Deno.test("Store.digest() differs when a key, value, version, session or answer does", () => {
   const open: Command = { op: "session" };
   const states = [

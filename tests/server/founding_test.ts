@@ -39,7 +39,7 @@ function view(hellos: Hello[], pinned: Member[] | null = null): FoundingView {
 
 const isPinned = { clusterId: clusterIdOf(members), members };
 
-Deno.test("nextFoundingStep() waits until every node has been seen (DESIGN 4)", () => {
+Deno.test("nextFoundingStep() waits until every node has been seen (ARCHITECTURE.md)", () => {
   assertEquals(nextFoundingStep(view([hello(2)])), { do: "wait", for: [3], because: "unseen" });
   assertEquals(nextFoundingStep(view([])), { do: "wait", for: [2, 3], because: "unseen" });
 });
@@ -88,7 +88,7 @@ Deno.test("Server.constructor() leads to one cluster though nodes die at every m
   }
 });
 
-Deno.test("Server.constructor() with a wiped folder stops, says why, and changes nothing for the others (DESIGN 4)", () => {
+Deno.test("Server.constructor() with a wiped folder stops, says why, and changes nothing for the others (ARCHITECTURE.md)", () => {
   const nodes = new SmallCluster("wiped");
   const victim = nodes.follower;
   const client = nodes.client(nodes.leader!);

@@ -91,7 +91,7 @@ function speakAs(cluster: SmallCluster, node: Node, twin: Node, fields: Record<s
   return line.replies.find((reply) => reply.type === "refused")!.reason as string;
 }
 
-Deno.test("PeerLinks.onHello() refuses a copied and a restored folder, another cluster and another version (DESIGN 4)", () => {
+Deno.test("PeerLinks.onHello() refuses a copied and a restored folder, another cluster and another version (ARCHITECTURE.md)", () => {
   const cluster = new SmallCluster("hello");
   const node = cluster.leader!;
   const twin = cluster.follower;
@@ -177,7 +177,7 @@ Deno.test("Server.constructor() applies a long log in slices, so that others get
   assertEquals(most, 10);
 });
 
-Deno.test("Server.constructor() hands leadership over when its disk hangs (DESIGN 6)", () => {
+Deno.test("Server.constructor() hands leadership over when its disk hangs", () => {
   const cluster = new SmallCluster("hanging disk");
   const old = cluster.leader!;
   const client = cluster.client(old);

@@ -1,6 +1,6 @@
 /**
  * What a node's disk would certainly show after a power cut, read from the durable bytes themselves by rules of its
- * own (DESIGN 4), so that no mistake of the storage layer hides from the invariants.
+ * own, so that no mistake of the storage layer hides from the invariants.
  *
  * @module
  */

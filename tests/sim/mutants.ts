@@ -15,7 +15,7 @@ export interface Mutant {
 /** All bugs by name. */
 export const mutants: Record<string, Mutant> = {
   "acknowledge-before-fsync": {
-    bug: "a node acknowledges entries as soon as they are handed to its disk (DESIGN 3, rule 1)",
+    bug: "a node acknowledges entries as soon as they are handed to its disk (rule of order 1)",
     changes: [{
       file: "lib/server/log_writer.ts",
       from: "    this.#waiting.push(write);\n",

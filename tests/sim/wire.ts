@@ -1,5 +1,5 @@
 /**
- * Listens on the raft ports: no message may claim what its sender's disk does not hold (DESIGN 3, ordering rules).
+ * Listens on the raft ports: no message may claim what its sender's disk does not hold (ARCHITECTURE.md, rules of order).
  *
  * @module
  */
