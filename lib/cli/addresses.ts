@@ -21,7 +21,7 @@ export interface PlaceOptions {
 }
 
 /** The part of a node's options that says where it and its peers are. */
-export type Place = Pick<
+type Place = Pick<
   ServerOptions,
   "nodeId" | "bindAddress" | "clientBindAddress" | "clientAddress" | "cluster"
 >;

@@ -14,7 +14,7 @@ import { harmless, harmlessLine, table } from "./output.ts";
 import { askAll, statusLines, statusTable } from "./status.ts";
 
 /** Whom to ask and how to show it. */
-export interface Context {
+interface Context {
   client: Client;
   /** Addresses as the user gave them. */
   cluster: readonly string[];
@@ -25,7 +25,7 @@ export interface Context {
 }
 
 /** What came of it. */
-export interface Outcome {
+interface Outcome {
   /** Without a newline at its end. */
   text: string;
   /** What a one-shot command ends with. */
@@ -33,7 +33,7 @@ export interface Outcome {
 }
 
 /** One operation. */
-export interface Operation {
+interface Operation {
   /** Its words after the name; brackets mark what may be left out. */
   usage: string;
   summary: string;

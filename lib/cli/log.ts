@@ -14,16 +14,20 @@ const formats = ["text", "json"] as const;
 
 /** The options that `journalOf` reads. */
 export const logOptions: readonly Option[] = [
-  { name: "verbose", short: "v", text: "same as --log-level debug" },
+  { name: "verbose", short: "v", text: "every message between the nodes too; same as --log-level debug" },
   { name: "log-level", value: "LEVEL", text: "error, warn, info (default) or debug" },
   { name: "log-format", value: "FORMAT", text: "text (default) or json, one object a line" },
 ];
 
+/** How much of the journal is wanted. Throws UsageError. */
+export function logLevelOf(parsed: Parsed): LogLevel {
+  return choiceOf(parsed, "log-level", levels) ?? (parsed.flag("verbose") ? "debug" : "info");
+}
+
 /** Where a node's journal goes, as the command line wants it. Throws UsageError. */
 export function journalOf(parsed: Parsed, nodeId: number): (level: LogLevel, message: string) => void {
   const format = choiceOf(parsed, "log-format", formats) ?? "text";
-  const chosen = choiceOf(parsed, "log-level", levels) ?? (parsed.flag("verbose") ? "debug" : "info");
-  const most = levels.indexOf(chosen);
+  const most = levels.indexOf(logLevelOf(parsed));
   return (level, message) => {
     if (levels.indexOf(level) > most) return;
     const time = new Date().toISOString();

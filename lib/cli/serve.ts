@@ -12,7 +12,7 @@ import { FolderError } from "../storage/storage.ts";
 import { defaultAddress, placeOf } from "./addresses.ts";
 import { CommandError, exitCodes, UsageError } from "./exit.ts";
 import type { Subcommand } from "./help.ts";
-import { journalOf, logOptions } from "./log.ts";
+import { journalOf, logLevelOf, logOptions } from "./log.ts";
 import { timingOf, timingOptions } from "./timing.ts";
 
 /** What is in flight when a node is told to stop has so long to finish. */
@@ -75,7 +75,8 @@ second one at once. Exit code 1: a port cannot be bound.`,
       ended.resolve(error instanceof FolderError ? exitCodes.folder : exitCodes.broken);
     };
     const io = denoIo(folder.disk, (error) => log("warn", error.message));
-    const options = { ...place, timing, limits: limitsFor(timing), log, onStop };
+    const verbose = logLevelOf(parsed) === "debug";
+    const options = { ...place, timing, limits: limitsFor(timing), verbose, log, onStop };
     const server = startOrExplain(() => new Server(options, io));
     log("info", `connect with: nc ${netcatArguments(place.clientBindAddress)}`);
     closeOnRequest(parsed.flag("stop-with-stdin"), log, (done) => server.close(done), ended.resolve);

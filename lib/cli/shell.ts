@@ -179,7 +179,7 @@ async function* promptedLines(reader: Interface): AsyncGenerator<string, void, v
     if (line !== undefined) yield line;
     else if (ended) return;
     else {
-      reader.prompt();
+      reader.prompt(true); // what was typed ahead stays, and the cursor behind it
       await wake.promise;
       wake = Promise.withResolvers();
     }

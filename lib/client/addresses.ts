@@ -9,7 +9,7 @@
 export const clientPortOffset = 1000;
 
 /** One end of TCP. */
-export interface Address {
+interface Address {
   /** A name or an IP address; IPv6 without its brackets. */
   host: string;
   /** From 1 to 65535. */

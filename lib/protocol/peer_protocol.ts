@@ -82,6 +82,12 @@ export function encodeMessage(message: Message): Uint8Array {
   return bytes;
 }
 
+/** A message for people to read in the journal: entries are only counted. */
+export function describeMessage({ type, from, to, ...fields }: Message): string {
+  const text = JSON.stringify(fields, (key, value) => key === "entries" ? value.length : value);
+  return `${type} from ${from} to ${to}: ${text}`;
+}
+
 /** Any line but an entry's is shorter than this. */
 export const controlLineBytesMax = 64 << 10;
 

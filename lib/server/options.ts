@@ -92,6 +92,8 @@ export interface ServerOptions {
   cluster: { id: NodeId; address: string }[];
   timing: Timing;
   limits: Limits;
+  /** Tells the journal of every message to and from other nodes, at level debug. */
+  verbose?: boolean;
   /** The node's journal. */
   log(level: LogLevel, message: string): void;
   /** The node stopped by itself: its disk failed. Nothing was acknowledged or sent since. */

@@ -10,6 +10,7 @@ import { assert } from "../assert.ts";
 import type { Io, Listener, Timer } from "../io/io.ts";
 import type { Command } from "../kv/command.ts";
 import { Store } from "../kv/store.ts";
+import { describeMessage } from "../protocol/peer_protocol.ts";
 import type { Message } from "../raft/messages.ts";
 import { Raft } from "../raft/raft.ts";
 import type { Entry, Ready } from "../raft/types.ts";
@@ -22,7 +23,7 @@ import { raftOptions, type ServerOptions, tickMs } from "./options.ts";
 import { PeerLinks } from "./peer_links.ts";
 import { PendingRequests } from "./pending_requests.ts";
 import { answerRequest, type RequestContext } from "./requests.ts";
-import { statusReply } from "./status.ts";
+import { describeRole, statusReply } from "./status.ts";
 
 /** One node. */
 export class Server {
@@ -202,6 +203,7 @@ export class Server {
 
   #onMessage(message: Message): string | null {
     if (this.raft.configuration.members.length === 0) return null; // not founded yet: the sender will say it again
+    if (this.#options.verbose) this.#options.log("debug", `got ${describeMessage(message)}`);
     const refusal = this.raft.receive(message);
     if (message.type === "appendEntries" && refusal === null) {
       this.#freshness.onAppendEntries(message, this.#io.clock.now());
@@ -255,6 +257,7 @@ export class Server {
   #send(messages: readonly Message[]): void {
     for (const message of messages) {
       if (message.to !== this.#options.nodeId) {
+        if (this.#options.verbose) this.#options.log("debug", `sends ${describeMessage(message)}`);
         this.#links?.send(message);
         continue;
       }
@@ -303,15 +306,8 @@ export class Server {
 
   /** Tells the journal who leads when that has changed. */
   #report(): void {
-    const { role, currentTerm, leaderId } = this.raft;
-    const text = role === "leader"
-      ? `leads term ${currentTerm}`
-      : role === "candidate"
-      ? `stands for election in term ${currentTerm}`
-      : leaderId === null
-      ? `knows no leader in term ${currentTerm}`
-      : `follows node ${leaderId} in term ${currentTerm}`;
-    if (text === this.#reportedRole || currentTerm === 0) return;
+    const text = describeRole(this.raft);
+    if (text === this.#reportedRole || this.raft.currentTerm === 0) return;
     this.#reportedRole = text;
     this.#options.log("info", text);
   }

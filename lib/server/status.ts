@@ -77,6 +77,14 @@ export function statusReply(view: StatusView): StatusReply {
   };
 }
 
+/** Who leads, in words. */
+export function describeRole({ role, currentTerm, leaderId }: Raft): string {
+  if (role === "leader") return `leads term ${currentTerm}`;
+  if (role === "candidate") return `stands for election in term ${currentTerm}`;
+  if (leaderId === null) return `knows no leader in term ${currentTerm}`;
+  return `follows node ${leaderId} in term ${currentTerm}`;
+}
+
 /** The reply to `members`. */
 export interface MembersReply {
   ok: true;

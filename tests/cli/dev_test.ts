@@ -130,7 +130,7 @@ Deno.test("dev says that it waits for a leader when that takes long, and hands t
     });
     await dev.until("ready\n");
     assertEquals(dev.stderr, "waiting for a leader\n");
-    const serveLines = dev.stdout.match(/^  .* serve .*$/gm)!;
+    const serveLines = dev.stdout.match(/^ +\S.* serve .*$/gm)!;
     for (const line of serveLines) assertStringIncludes(line, `${slow.join(" ")} --verbose`);
     assertEquals(serveLines.length, 2);
     dev.kill("SIGTERM");

@@ -165,14 +165,15 @@ Deno.test("the client port outlives clients that come and go in every way", asyn
 const badPeerLines: readonly (readonly [line: string, reason: string])[] = [
   ["hello\n", "the line is not JSON"],
   ["\n", "the line is not JSON"],
-  ["[]\n", "the type undefined is not one of"],
+  ["[]\n", "the type is missing and must be one of hello, "],
   ["null\n", "the line is not a JSON object"],
   [`{"type":"hello"}\n`, "hello: the field versions is missing"],
-  [`{"type":"__proto__"}\n`, "is not one of"],
-  [`{"op":"get","key":"k"}\n`, "is not one of"],
+  [`{"type":"__proto__"}\n`, `the type is "__proto__" and must be one of hello, `],
+  [`{"op":"get","key":"k"}\n`, "this is the raft port, where the nodes meet: clients connect to 127.0.0.1:"],
   [`{"type":"timeoutNow","from":2,"to":1,"term":99}\n`, "a hello comes first"],
   [`{"type":"requestVote","from":2,"to":1,"term":-1}\n`, "the field term is missing"],
-  ["[".repeat(100_000) + "\n", "the line is not JSON"],
+  ["[".repeat(50_000) + "\n", "the line is not JSON"],
+  ["[".repeat(100_000) + "\n", "a line has more than 65536 bytes"],
   ["\xff\xfe\n", "the line is not JSON"],
 ];
 

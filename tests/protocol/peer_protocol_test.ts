@@ -4,9 +4,10 @@
  * @module
  */
 
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import {
   clusterIdOf,
+  describeMessage,
   encodeLinkLine,
   encodeMessage,
   type Hello,
@@ -171,4 +172,9 @@ Deno.test("PeerReader.take() bounds the bytes of all entries of a message", () =
     at = end;
   }
   assert(results.includes("the entries of a message have more than 200 bytes"));
+});
+
+Deno.test("describeMessage() counts entries rather than shows them", () => {
+  const text = describeMessage(appendEntries(log, { term: 7, prevLogIndex: 2, count: 1 }));
+  assertMatch(text, /^appendEntries from \d to \d: \{"term":7,.*"entries":1\}$/);
 });
