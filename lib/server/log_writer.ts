@@ -41,7 +41,7 @@ export class LogWriter {
     return this.#pendingBytes;
   }
 
-  /** Time passes. Returns for how many ticks the disk has finished nothing: it is quiet then, or it hangs. */
+  /** Time passes. Returns for how many ticks nothing has begun or ended on the disk: it is quiet then, or it hangs. */
   onTick(): number {
     return this.#stillTicks++;
   }
@@ -101,6 +101,7 @@ export class LogWriter {
 
   #run(job: (done: Done) => void, then: () => void): void {
     this.#isBusy = true;
+    this.#stillTicks = 0;
     job((error) => {
       this.#isBusy = false;
       this.#stillTicks = 0;

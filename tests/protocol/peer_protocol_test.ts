@@ -176,5 +176,5 @@ Deno.test("PeerReader.take() bounds the bytes of all entries of a message", () =
 
 Deno.test("describeMessage() counts entries rather than shows them", () => {
   const text = describeMessage(appendEntries(log, { term: 7, prevLogIndex: 2, count: 1 }));
-  assertMatch(text, /^appendEntries from \d to \d: \{"term":7,.*"entries":1\}$/);
+  assertMatch(text, /^appendEntries from 2 to 1: \{.*"entries":1[,}]/);
 });

@@ -215,3 +215,13 @@ Deno.test("PeerLinks.onHello() drops what an earlier process of the same node st
   cluster.run(1000);
   assertEquals(match(), before, "the earlier process acknowledges nothing any more");
 });
+
+Deno.test("Server.constructor() keeps its leader when a slow write follows a long silence", () => {
+  const cluster = new SmallCluster("slow disk after silence");
+  const leader = cluster.leader!;
+  cluster.run(3000);
+  leader.machine.disk.slowness = 200;
+  assertEquals(cluster.client(leader).ask({ op: "put", key: "a", value: "1" }).ok, true);
+  cluster.run(1000);
+  assertEquals([cluster.leader, leader.server!.raft.currentTerm], [leader, 1]);
+});
