@@ -6,6 +6,7 @@
 
 import type { RaftOptions } from "../raft/raft.ts";
 import type { NodeId } from "../raft/types.ts";
+import { defaultSegmentBytesMax } from "../storage/storage.ts";
 
 /** Ticks in a heartbeat interval: how finely time is told. */
 const ticksPerHeartbeat = 5;
@@ -54,6 +55,8 @@ export interface Limits {
   committedEntriesMax: number;
   /** Bytes queued on the connection to one peer; beyond, the connection is given up. */
   peerQueueBytesMax: number;
+  /** A segment of the log, unless one batch alone has more. */
+  segmentBytesMax: number;
   /** A request without an outcome is answered `outcomeUnknown` or `noLeader` after this time. */
   requestTimeoutMs: number;
 }
@@ -73,6 +76,7 @@ export const defaultLimits: Limits = {
   appendBytesMax: 256 << 10,
   committedEntriesMax: 4096,
   peerQueueBytesMax: 128 << 20,
+  segmentBytesMax: defaultSegmentBytesMax,
   requestTimeoutMs: 5000,
 };
 

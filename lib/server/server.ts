@@ -63,7 +63,7 @@ export class Server {
     this.#options = options;
     this.#io = io;
     this.#startedAt = io.clock.now();
-    this.#storage = new Storage(io.disk);
+    this.#storage = new Storage(io.disk, options.limits);
     const recovered = this.#storage.recover(options.nodeId);
     for (const note of recovered.notes) options.log("info", note);
     this.raft = new Raft(raftOptions(options, () => io.random()), recovered);

@@ -14,8 +14,17 @@ const formatVersion = 1;
 
 /** Term, vote and identity of the node. */
 export const stateFile = "state.json";
-/** The log. Its name is the index of its first entry, so that a later version can cut it into segments. */
-export const logFile = "log/00000000000000000001.log";
+
+/** The file of the log whose first entry has this index. Sorted by name, the segments are in order. */
+export function segmentName(first: number): string {
+  return `log/${String(first).padStart(20, "0")}.log`;
+}
+
+/** The index of the first entry in a segment, from its name; null when that is no segment's name. */
+export function firstIndexIn(name: string): number | null {
+  const first = Number(/^log\/(\d{20})\.log$/.exec(name)?.[1] ?? 0);
+  return isWhole(first) && first > 0 ? first : null;
+}
 
 /** Who a data folder belongs to. */
 export interface Identity {
@@ -90,26 +99,34 @@ export function decodeState(bytes: Uint8Array, nodeId: NodeId): State {
   return { identity, hardState: { currentTerm, votedFor }, mark };
 }
 
-/** The first line of the log. `prev` is what the first entry carries as the crc of the one before. */
-export function encodeHeader({ nodeId, clusterId }: Identity): Uint8Array {
-  return seal({ format: formatVersion, clusterId, nodeId, firstIndex: 1, prev: crcToHex(0) });
+/** The first line of a segment that begins behind the entry `before`, and so vouches for it like a mark. */
+export function encodeHeader({ nodeId, clusterId }: Identity, before: Mark): Uint8Array {
+  const prev = crcToHex(before.crc);
+  return seal({ format: formatVersion, clusterId, nodeId, firstIndex: before.index + 1, prev });
 }
 
-/** Checks the first line of the log, whole or not, of the folder of `identity`. False: it is not whole. */
-export function isHeaderOf(line: Uint8Array, identity: Identity): boolean {
+/**
+ * Checks the first line of the segment `name` of the folder of `identity`, whole or not. Returns the entry before it;
+ * null: the line is not whole.
+ */
+export function decodeHeader(line: Uint8Array, name: string, identity: Identity): Mark | null {
   const fields = unseal(line);
-  if (fields === null || !("format" in fields)) return false;
-  checkOrigin(logFile, fields, identity.nodeId);
-  const { clusterId } = fields;
+  if (fields === null || !("format" in fields)) return null;
+  checkOrigin(name, fields, identity.nodeId);
+  const { clusterId, firstIndex, prev } = fields;
   if (clusterId !== null && clusterId !== identity.clusterId) {
     throw new FolderError(
-      `${logFile} belongs to cluster ${clusterId}, but ${stateFile} to ${
-        identity.clusterId ?? "none yet"
-      }: ` +
+      `${name} belongs to cluster ${clusterId}, but ${stateFile} to ${identity.clusterId ?? "none yet"}: ` +
         `the files come from two folders. ${wayOut}`,
     );
   }
-  return true;
+  const before = markIn({ synced: Number(firstIndex) - 1, at: prev });
+  if (before === null || firstIndex !== firstIndexIn(name)) {
+    throw new FolderError(
+      `${name} is damaged at byte 0: its header is that of a segment from entry ${firstIndex}. ${wayOut}`,
+    );
+  }
+  return before;
 }
 
 /** A mark as a line of the log. It is written with the batch after the one that it vouches for. */

@@ -16,16 +16,20 @@ import {
   encodeState,
   FolderError,
   type Identity,
-  logFile,
   type Mark,
   noMark,
+  segmentName,
   type State,
   stateFile,
   wayOut,
 } from "./formats.ts";
-import { type RecoveredLog, recoverLog } from "./recovery.ts";
+import { type RecoveredLog, recoverLog, type Segment } from "./recovery.ts";
+import { inTurn, removal, type Step } from "./steps.ts";
 
 export { FolderError, type Identity };
+
+/** Bytes of a segment of the log, unless one batch alone has more. */
+export const defaultSegmentBytesMax = 64 << 20;
 
 /** What a folder held when the node started. */
 export interface Recovered {
@@ -36,9 +40,6 @@ export interface Recovered {
   /** For people: what was recovered, and what `repair` will cut. */
   notes: string[];
 }
-
-/** One operation on the disk. */
-type Step = (done: Done) => void;
 
 /** What a batch of writes does to the files. */
 interface Plan {
@@ -55,6 +56,7 @@ interface Plan {
  */
 export class Storage {
   readonly #disk: Disk;
+  readonly #segmentBytesMax: number;
   #identity: Identity | null = null;
   #hardState: HardState = { currentTerm: 0, votedFor: null };
   /** What the state file and the last mark that this process wrote to the log vouch for. */
@@ -64,21 +66,22 @@ export class Storage {
   //  durable.index   lastIndex
   //        v             v
   //  ... | n | n+1 | ... | m |
-  //  ^offsets[n-1]            ^end
+  //  ^offsets[n-1]            ^end of the last segment
   /** The last entry that is durable. Equal to the last entry whenever no operation is under way. */
   #durable: Mark = noMark;
-  /** Where the line of each entry starts; the one of index i is at i - 1. */
+  /** Where the line of each entry starts in its segment; the one of index i is at i - 1. */
   #offsets: number[] = [];
-  /** Size of the log in bytes; 0: it has no header yet. */
-  #end = 0;
+  /** The files of the log, in order. Only the last one grows. */
+  #segments: Segment[] = [];
 
   #recovered: RecoveredLog | null = null;
   #stage: "new" | "recovered" | "open" | "closed" = "new";
   #isBusy = false;
   #error: Error | null = null;
 
-  constructor(disk: Disk) {
+  constructor(disk: Disk, options: { segmentBytesMax?: number } = {}) {
     this.#disk = disk;
+    this.#segmentBytesMax = options.segmentBytesMax ?? defaultSegmentBytesMax;
   }
 
   /** The log is durable up to here. */
@@ -103,7 +106,7 @@ export class Storage {
     this.#stateMark = state.mark;
     this.#durable = state.mark;
     this.#offsets = log.offsets;
-    this.#end = log.end;
+    this.#segments = log.segments;
     this.#recovered = log;
     const notes = [
       last === undefined
@@ -111,17 +114,19 @@ export class Storage {
         : `recovered term ${state.hardState.currentTerm} and the log up to entry ${last.index} of term ${last.term}`,
     ];
     if (log.torn !== null) {
+      const { first, end } = log.segments.at(-1)!;
       notes.push(
-        `${logFile} ends in a write that a crash cut short: ${log.torn.bytes.length} bytes from byte ${log.end} ` +
-          `(${log.torn.reason}) are moved to ${this.#tornFile()}`,
+        `${segmentName(first)} ends in a write that a crash cut short: ${log.torn.bytes.length} bytes from ` +
+          `byte ${end} (${log.torn.reason}) are moved to ${this.#tornFile()}`,
       );
     }
     return { identity: state.identity, hardState: state.hardState, entries: log.entries, notes };
   }
 
   /**
-   * Does what `recover` found necessary: a torn tail is saved aside and cut, and entries that no mark vouches for are
-   * made durable. They may only be in the system's cache, left by a process that was killed before its fsync.
+   * Does what `recover` found necessary: a torn tail is saved aside and cut, empty segments are removed, and the last
+   * segment is made durable as it was read. It may only be so in the system's cache, left by a process that was killed
+   * before its fsync; the segments before it were durable when it was begun.
    */
   repair(done: Done): void {
     assert(this.#stage === "recovered", "repair follows recover");
@@ -129,13 +134,17 @@ export class Storage {
     const log = this.#recovered;
     this.#recovered = null;
     if (log === null) return done(null);
-    const { torn, end, entries } = log;
-    const last = entries.at(-1);
+    const { torn, empty } = log;
+    const last = log.entries.at(-1);
     const steps: Step[] = [];
-    if (torn !== null) steps.push((next) => this.#disk.replace(this.#tornFile(), torn.bytes, next));
-    if (torn !== null || entries.length > this.#durable.index) {
-      steps.push((next) => this.#disk.truncate(logFile, end, next));
+    if (torn !== null) {
+      const name = this.#tornFile();
+      steps.push((next) => this.#disk.replace(name, torn.bytes, next));
     }
+    for (const name of empty) steps.push(...removal(this.#disk, name));
+    const segment = this.#segments.at(-1);
+    if (segment?.end === 0) this.#removeLastSegment(steps);
+    else if (segment !== undefined) this.#truncate(segment, segment.end, steps);
     this.#run(steps, (error) => {
       if (error === null && last !== undefined) this.#durable = { index: last.index, crc: last.crc };
       done(error);
@@ -168,15 +177,16 @@ export class Storage {
       steps.push((next) => this.#replaceState(next));
     }
     if (isCut) {
-      const size = this.#offsets[keep]!;
+      // Newest first: what is left at any moment is a log without a gap, and nothing in it vouches for what is gone.
+      while (this.#segments.at(-1)!.first > keep + 1) this.#removeLastSegment(steps);
+      this.#truncate(this.#segments.at(-1)!, this.#offsets[keep]!, steps);
       this.#offsets.length = keep;
-      this.#end = size;
       if (this.#logMark.index > keep) this.#logMark = noMark;
-      steps.push((next) => this.#disk.truncate(logFile, size, next));
     }
     if (entries.length > 0) {
       const bytes = this.#encode(entries);
-      steps.push((next) => this.#disk.append(logFile, bytes, next));
+      const name = segmentName(this.#segments.at(-1)!.first);
+      steps.push((next) => this.#disk.append(name, bytes, next));
     }
     this.#run(steps, (error) => {
       if (error === null && last !== undefined) this.#durable = { index: last.index, crc: last.crc };
@@ -248,19 +258,42 @@ export class Storage {
     return { hardState, keep, entries };
   }
 
-  /** The bytes of a batch behind the present end of the log: header when new, mark when there is a newer one, lines. */
+  /** The bytes of a batch, which goes whole into one segment: header when new, else mark when there is a newer one. */
   #encode(entries: Entry[]): Uint8Array {
+    const segment = this.#segmentFor(entries);
     const parts: Uint8Array[] = [];
-    if (this.#end === 0) parts.push(encodeHeader(this.#knownIdentity()));
-    if (this.#durable.index > this.#logMark.index) parts.push(encodeMark(this.#durable));
+    if (segment.end === 0) parts.push(encodeHeader(this.#knownIdentity(), this.#durable));
+    else if (this.#durable.index > this.#logMark.index) parts.push(encodeMark(this.#durable));
     this.#logMark = this.#durable;
-    for (const part of parts) this.#end += part.length;
+    for (const part of parts) segment.end += part.length;
     for (const { line } of entries) {
       parts.push(line);
-      this.#offsets.push(this.#end);
-      this.#end += line.length;
+      this.#offsets.push(segment.end);
+      segment.end += line.length;
     }
     return concat(parts);
+  }
+
+  /** The segment that a batch goes into: the last one, or a new one when that has entries and no room for these. */
+  #segmentFor(entries: Entry[]): Segment {
+    const last = this.#segments.at(-1);
+    if (last !== undefined) {
+      let size = last.end;
+      for (const { line } of entries) size += line.length;
+      if (size <= this.#segmentBytesMax || last.first > this.#durable.index) return last;
+    }
+    const segment: Segment = { first: this.#durable.index + 1, end: 0 };
+    this.#segments.push(segment);
+    return segment;
+  }
+
+  #truncate(segment: Segment, size: number, steps: Step[]): void {
+    segment.end = size;
+    steps.push((next) => this.#disk.truncate(segmentName(segment.first), size, next));
+  }
+
+  #removeLastSegment(steps: Step[]): void {
+    steps.push(...removal(this.#disk, segmentName(this.#segments.pop()!.first)));
   }
 
   #replaceState(done: Done): void {
@@ -275,7 +308,8 @@ export class Storage {
   }
 
   #tornFile(): string {
-    return `torn/start-${this.#knownIdentity().starts}-byte-${this.#end}`;
+    const { first, end } = this.#segments.at(-1)!;
+    return `torn/start-${this.#knownIdentity().starts}-log-${first}-byte-${end}`;
   }
 
   /** A folder without state file that has data was not left so by a crash: that file is the first one written. */
@@ -294,13 +328,6 @@ function laterOf(old: HardState, next: HardState): HardState {
   if (next.currentTerm > old.currentTerm) return next;
   assert(old.votedFor === null || next.votedFor === old.votedFor, "a vote stays for its term (paper 5.2)");
   return next.votedFor === old.votedFor ? old : next;
-}
-
-/** Runs steps one after another, up to the first that fails. */
-function inTurn(steps: Step[], done: Done): void {
-  const [first, ...rest] = steps;
-  if (first === undefined) return done(null);
-  first((error) => error === null ? inTurn(rest, done) : done(error));
 }
 
 function concat(parts: Uint8Array[]): Uint8Array {

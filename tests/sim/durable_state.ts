@@ -24,6 +24,8 @@ export class DurableState {
   votedFor: number | null = null;
   /** The crc of each durable entry; the first entry stands at 1. */
   readonly crcs: number[] = [0];
+  /** The segment that was read last, and up to where. */
+  #file = "";
   #readUpTo = 0;
 
   constructor(readonly name: string, readonly disk: FakeDisk) {
@@ -58,27 +60,38 @@ export class DurableState {
     this.votedFor = votedFor;
   }
 
+  /** Reads on in the segment that has grown, or all of them again. */
   #readLog(file: string, grown: boolean): void {
-    const bytes = this.disk.durable(file) ?? new Uint8Array();
-    if (!grown) {
-      this.#readUpTo = 0;
-      this.crcs.length = 1;
+    if (grown && file >= this.#file) return void this.#readSegment(file);
+    this.crcs.length = 1;
+    this.#file = "";
+    for (const name of this.disk.durableNames()) {
+      if (name.startsWith("log/") && !this.#readSegment(name)) return;
     }
-    while (true) {
+  }
+
+  /** Reads a segment to its end; false: nothing counts behind a line that is not whole or breaks the chain. */
+  #readSegment(file: string): boolean {
+    if (file !== this.#file) {
+      this.#file = file;
+      this.#readUpTo = 0;
+    }
+    const bytes = this.disk.durable(file) ?? new Uint8Array();
+    while (this.#readUpTo < bytes.length) {
       const end = bytes.indexOf(newline, this.#readUpTo) + 1;
-      if (end === 0) return;
+      if (end === 0) return false;
       const line = bytes.subarray(this.#readUpTo, end);
-      // Nothing counts behind a line that is not whole or does not continue the chain.
-      if (!isSealed(line)) return;
+      if (!isSealed(line)) return false;
       const text = decoder.decode(line.subarray(0, indexAt + 20));
       if (text.startsWith('","prev":"', 16)) {
         const index = parseInt(text.slice(indexAt), 10);
         const prev = parseInt(text.slice(prevAt, prevEnd), 16);
-        if (index > this.crcs.length || prev !== this.crcs[index - 1]) return;
+        if (index > this.crcs.length || prev !== this.crcs[index - 1]) return false;
         this.crcs.length = index;
         this.crcs.push(crcOfLine(line));
       }
       this.#readUpTo = end;
     }
+    return true;
   }
 }

@@ -95,8 +95,11 @@ export const identity: Identity = {
 };
 
 /** Starts a node on a folder: what it finds, and its storage, repaired and ready for use. */
-export function open(folder: Folder): { storage: Storage; found: Recovered } {
-  const storage = new Storage(folder.disk);
+export function open(
+  folder: Folder,
+  options: { segmentBytesMax?: number } = {},
+): { storage: Storage; found: Recovered } {
+  const storage = new Storage(folder.disk, options);
   const found = storage.recover(identity.nodeId);
   folder.do((done) => storage.repair(done));
   folder.do((done) => storage.saveIdentity({ ...identity, starts: (found.identity?.starts ?? 0) + 1 }, done));

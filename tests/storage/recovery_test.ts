@@ -59,7 +59,7 @@ function recoversTo(count: number, { entries, state }: Left, log: Uint8Array): v
   const folder = folderWith({ state, log });
   const { storage, found } = open(folder);
   assertEquals(lines(found.entries), lines(entries.slice(0, count)));
-  const kept = folder.disk.read(logName)!;
+  const kept = folder.disk.read(logName) ?? new Uint8Array(); // a log without a whole header is removed
   assertEquals(kept, log.subarray(0, kept.length));
   const saved = folder.disk.list().filter((name) => name.startsWith("torn/"));
   const cut = log.subarray(kept.length);
@@ -245,13 +245,13 @@ Deno.test("recover() refuses files of a newer version, whatever else is in them"
   refused({ state, log: reworded(log, `"format":1`, `"format":2`) }, logName, ...said);
 });
 
-Deno.test("recover() refuses a log in segments that it cannot read", () => {
+Deno.test("recover() refuses a file of the log that it does not know", () => {
   const folder = folderWith(leave([3]));
-  folder.put("log/00000000000000000004.log", new Uint8Array());
+  folder.put("log/4.log", new Uint8Array());
   folder.operations = [];
   const outcome = recover(folder);
   assert(outcome instanceof FolderError);
-  assertStringIncludes(outcome.message, "log/00000000000000000004.log");
+  assertStringIncludes(outcome.message, "log/4.log is a part of the log that this version");
 });
 
 Deno.test("recover() refuses a state file that is sealed and makes no sense", () => {

@@ -257,13 +257,16 @@ Deno.test("repair() makes durable what a killed process left in the system's cac
 Deno.test("recover() starts after a crash at any moment and finds all that was acknowledged", () => {
   let torn = 0;
   let cuts = 0;
+  let segments = 0;
   for (let seed = 0; seed < 400; seed++) {
     const folder = new Folder(`crash ${seed}`);
     const { random } = folder;
+    const options = { segmentBytesMax: random.pick([300, 1500, 5000, 64 << 20]) };
     let acknowledged: Entry[] = [];
     let term = 1;
     for (let life = 0; life < 6; life++) {
-      const { storage, found } = open(folder);
+      const { storage, found } = open(folder, options);
+      segments += folder.disk.list().filter((name) => name.startsWith("log/")).length - 1;
       if (folder.operations.some((operation) => operation.startsWith("replace torn/"))) torn++;
       folder.operations = [];
       assert(
@@ -276,8 +279,8 @@ Deno.test("recover() starts after a crash at any moment and finds all that was a
         if (random.chance(0.3)) term++;
         const keep = random.chance(0.3) ? random.below(log.length + 1) : log.length;
         if (keep < log.length) cuts++;
-        const options = { count: 1 + random.below(8), term, size: random.below(400) };
-        const added = entriesAfter(log[keep - 1] ?? null, options);
+        const sizes = { count: 1 + random.below(8), term, size: random.below(400) };
+        const added = entriesAfter(log[keep - 1] ?? null, sizes);
         const next = [...log.slice(0, keep), ...added];
         let isDone = false;
         storage.append([write(added, { currentTerm: term, votedFor: null })], () => isDone = true);
@@ -296,4 +299,5 @@ Deno.test("recover() starts after a crash at any moment and finds all that was a
   }
   assert(torn > 100, `${torn} torn tails`);
   assert(cuts > 500, `${cuts} conflicts`);
+  assert(segments > 1000, `${segments} later segments`);
 });
