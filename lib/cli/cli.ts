@@ -12,12 +12,20 @@ import { completionsCommand } from "./completions.ts";
 import { devCommand } from "./dev.ts";
 import { exitCodeOf, exitCodes, messageOf, UsageError } from "./exit.ts";
 import { commandHelp, generalHelp, type Subcommand } from "./help.ts";
+import { inspectCommand } from "./inspect.ts";
 import { didYouMean, parseOptions } from "./options.ts";
 import { print, printError } from "./output.ts";
 import { serveCommand } from "./serve.ts";
 import { statusCommand } from "./status.ts";
 
-const commands: Subcommand[] = [serveCommand, devCommand, clientCommand, benchCommand, statusCommand];
+const commands: Subcommand[] = [
+  serveCommand,
+  devCommand,
+  clientCommand,
+  benchCommand,
+  statusCommand,
+  inspectCommand,
+];
 commands.push(completionsCommand(commands));
 
 /** Runs the program with its arguments; resolves with the exit code. */
