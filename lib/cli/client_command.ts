@@ -21,6 +21,7 @@ export const clientCommand: Subcommand = {
     "client [--cluster HOST:PORT,...]",
     ...Object.entries(clientOperations).map(([name, { usage }]) => `client ${name} ${usage}`),
     "client put <key> -     the value comes from stdin",
+    "client txn -           the transaction comes from stdin",
   ],
   options: [
     { name: "cluster", value: "LIST", text: "raft or client addresses of some nodes (127.0.0.1:8080)" },
@@ -37,7 +38,8 @@ export const clientCommand: Subcommand = {
     const operation = name === undefined ? null : operationFor(name, words);
     await using client = await connect(cluster, timeoutMs === undefined ? {} : { timeoutMs });
     if (operation === null) return await runShell(client, { cluster, json: parsed.flag("json") });
-    if (name === "put" && words.length === 2 && words[1] === "-") words[1] = await readStdin();
+    const takesStdin = (name === "put" && words.length === 2) || name === "txn";
+    if (takesStdin && words.at(-1) === "-") words[words.length - 1] = await readStdin();
     const json = parsed.flag("json");
     try {
       const { text, exitCode } = await operation.run(words, parsed, { client, cluster, json });

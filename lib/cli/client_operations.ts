@@ -54,8 +54,8 @@ export const operationOptions: readonly Option[] = [
   { name: "if-value", value: "TEXT", text: "put, delete: only if this is the key's value" },
   { name: "stale", text: "get, list: answer at once from the node at hand" },
   { name: "values", text: "list: the values too, behind a tab" },
-  { name: "start", value: "KEY", text: "list: this key and those after it" },
-  { name: "end", value: "KEY", text: "list: keys before this one" },
+  { name: "start", value: "KEY", text: "list, deleteRange: this key and those after it" },
+  { name: "end", value: "KEY", text: "list, deleteRange: keys before this one" },
   { name: "limit", value: "N", text: "list: at most so many keys" },
   { name: "reverse", text: "list: greatest key first" },
 ];
@@ -71,6 +71,27 @@ export const clientOperations: Readonly<Record<string, Operation>> = {
     run: put,
   },
   delete: { usage: "<key>", summary: "Delete key", words: { min: 1, max: 1 }, isWrite: true, run: remove },
+  increment: {
+    usage: "<key> [by]",
+    summary: "Add to integer, 1 by default",
+    words: { min: 1, max: 2 },
+    isWrite: true,
+    run: increment,
+  },
+  deleteRange: {
+    usage: "[prefix]",
+    summary: "Delete all keys of a range",
+    words: { min: 0, max: 1 },
+    isWrite: true,
+    run: deleteRange,
+  },
+  txn: {
+    usage: "<json>",
+    summary: "Do several things at once",
+    words: { min: 1, max: 1 },
+    isWrite: true,
+    run: txn,
+  },
   list: { usage: "[prefix]", summary: "List all keys", words: { min: 0, max: 1 }, run: list },
   status: { usage: "", summary: "Show every node", words: { min: 0, max: 0 }, run: status },
   members: { usage: "", summary: "Show the nodes' addresses", words: { min: 0, max: 0 }, run: members },
@@ -105,6 +126,48 @@ async function put([key, ...value]: readonly string[], parsed: Parsed, context: 
 async function remove([key]: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
   const reply = await context.client.request({ op: "delete", key, ...conditionsOf(parsed) }, context);
   return show(reply, exitCodes.done, context, () => reply.deleted ? "OK" : "Key not found");
+}
+
+async function increment([key, by]: readonly string[], _: Parsed, context: Context): Promise<Outcome> {
+  const reply = await context.client.request({ op: "increment", key, by }, context);
+  return show(reply, exitCodes.done, context, () => String(reply.value));
+}
+
+/** One entry deletes a bounded number of keys: goes on until none is left. */
+async function deleteRange([prefix]: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
+  const range = { prefix, start: parsed.text("start"), end: parsed.text("end") };
+  let deleted = 0;
+  const lines: string[] = [];
+  for (;;) {
+    const reply = await context.client.request({ op: "deleteRange", ...range }, context);
+    deleted += reply.deleted as number;
+    lines.push(harmlessLine(JSON.stringify(reply)));
+    if (reply.more !== true) break;
+  }
+  const text = context.json ? lines.join("\n") : `Deleted ${deleted} ${deleted === 1 ? "key" : "keys"}`;
+  return { text, exitCode: exitCodes.done };
+}
+
+/** The transaction is written as in the protocol. Its results are shown as they are, one a line. */
+async function txn([json]: readonly string[], _: Parsed, context: Context): Promise<Outcome> {
+  const reply = await context.client.request({ ...parseTransaction(json!), op: "txn" }, context);
+  return show(reply, exitCodes.done, context, () => {
+    const results = (reply.results as object[]).map((result) => harmlessLine(JSON.stringify(result)));
+    return [reply.succeeded ? "Done: then" : "Done: else", ...results].join("\n");
+  });
+}
+
+function parseTransaction(json: string): object {
+  const advice = `a transaction is a JSON object, in single quotes: ` +
+    `txn '{"if":[{"key":"a","exists":false}],"then":[{"op":"put","key":"a","value":"1"}]}'`;
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (error) {
+    throw new UsageError(`${(error as Error).message}; ${advice}`);
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) throw new UsageError(advice);
+  return value;
 }
 
 /** Asks for page after page, so that a long list is neither cut off nor one huge reply. */

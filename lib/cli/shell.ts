@@ -119,7 +119,7 @@ function helpText(): string {
   ];
   const options = operationOptions.map(({ name, value, text }) => [`--${name} ${value ?? ""}`.trim(), text]);
   const lines = (pairs: string[][]): string =>
-    pairs.map(([left, right]) => `  ${left!.padEnd(19)} ${right}`).join("\n");
+    pairs.map(([left, right]) => `  ${left!.padEnd(20)} ${right}`).join("\n");
   return `Available commands:\n${lines(rows)}\nOptions, for put before the key:\n${lines(options)}\n` +
     `Quotes keep blanks: put greeting "two  spaces"`;
 }
@@ -194,7 +194,7 @@ async function complete(shell: Shell, line: string): Promise<[string[], string]>
     const names = [...Object.keys(clientOperations), ...localCommands];
     return [names.filter((name) => name.startsWith(word)).map((name) => `${name} `), word];
   }
-  if (!["get", "put", "delete", "list"].includes(before)) return [[], word];
+  if (!["get", "put", "delete", "list", "increment", "deleteRange"].includes(before)) return [[], word];
   try {
     const request = { op: "list", prefix: word, keysOnly: true, limit: 50, consistency: "stale" };
     const reply = await shell.client.request(request, { signal: AbortSignal.timeout(500) });

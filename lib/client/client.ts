@@ -1,44 +1,33 @@
 /**
- * The client library: finds the leader, follows it when it moves, and retries what is safe to retry. Writes go with a
- * session and a sequence number, so a retry after a lost reply happens once (thesis 6.3).
+ * The client library: the operations of a cluster as functions. How a request finds the leader and survives its loss
+ * is in requests.ts.
  *
  * @module
  */
 
-import type { Connection, ReplyLine } from "./connection.ts";
-import { ConnectionLost } from "./connection.ts";
-import { sleep, TimedOut, untilAborted, within } from "./deadline.ts";
-import { ClientError } from "./errors.ts";
+import type { ReplyLine } from "./connection.ts";
 import { type MemberAddresses, Nodes } from "./nodes.ts";
-import { Session } from "./session.ts";
+import { Requests } from "./requests.ts";
 import type {
   ConnectOptions,
   Deleted,
   DeleteOptions,
+  DeleteRangeOptions,
   Found,
   GetOptions,
+  Incremented,
   ListedEntry,
   ListOptions,
   NodeStatus,
   OperationOptions,
   PutOptions,
+  RangeDeleted,
+  Transacted,
+  Transaction,
   Written,
 } from "./types.ts";
 
-/** Operations that change nothing: sending one twice is harmless. All others count as writes. */
-const reads: ReadonlySet<string> = new Set(["get", "list", "session", "status", "members", "ping", "help"]);
 const pageEntries = 1000;
-const backoffMsMax = 100;
-
-/** What the attempts at one operation came to so far. */
-interface Attempts {
-  /** A request left and no answer came: it may have been carried out, or yet be. */
-  uncertain: boolean;
-  /** Why the latest attempt failed. */
-  last: ClientError | null;
-  /** How long to wait before the next one. */
-  waitMs: number;
-}
 
 /**
  * Connects to a cluster. `cluster` is a list, or a text with commas, of "host:port" addresses of some of its nodes:
@@ -79,18 +68,12 @@ export async function connect(
  */
 export class Client {
   readonly #nodes: Nodes;
-  readonly #timeoutMs: number;
-  readonly #useSessions: boolean;
-  #session: Session | null = null;
-  /** Why the latest attempt at opening that session failed; null: it is open, or nothing has come back yet. */
-  #opening: Attempts = noAttempts();
-  #closed = false;
+  readonly #requests: Requests;
 
   /** Made by `connect`. */
   constructor(nodes: Nodes, options: ConnectOptions) {
     this.#nodes = nodes;
-    this.#timeoutMs = options.timeoutMs ?? 10_000;
-    this.#useSessions = options.sessions ?? true;
+    this.#requests = new Requests(nodes, options);
   }
 
   /** Client address of the node that the client talks to, or null between two. After a write: the leader. */
@@ -119,6 +102,58 @@ export class Client {
     const { signal, ...fields } = options;
     const { ok: _, ...deleted } = await this.request({ op: "delete", key, ...fields }, { signal });
     return deleted as unknown as Deleted;
+  }
+
+  /**
+   * Adds `by`, a whole number of any sign, to a key's value and gives the sum, without loss of precision. No such key
+   * counts as 0. A value that is no decimal integer throws ClientError `notInteger`, a sum of more than 1,000 digits
+   * `tooLarge`.
+   */
+  async increment(
+    key: string,
+    by: bigint | number = 1,
+    options: OperationOptions = {},
+  ): Promise<Incremented> {
+    const { value, version, index } = await this.request({ op: "increment", key, by: String(by) }, options);
+    return { value: BigInt(value as string), version, index } as Incremented;
+  }
+
+  /**
+   * Removes all keys of a range, and says how many there were; `prefix: ""` means all. At most 10,000 go at once: of
+   * more, others may see a part gone, and keys that others add meanwhile may go too.
+   */
+  async deleteRange(options: DeleteRangeOptions): Promise<RangeDeleted> {
+    const { signal, ...range } = options;
+    let deleted = 0;
+    for (;;) {
+      const reply = await this.request({ op: "deleteRange", ...range }, { signal });
+      deleted += reply.deleted as number;
+      if (reply.more !== true) return { deleted, index: reply.index as number };
+    }
+  }
+
+  /**
+   * Carries out `then` when all of `if` holds, and `else` otherwise: at one moment, all of it or, when an operation of
+   * it throws, nothing.
+   *
+   * @example
+   * ```ts no-assert
+   * import { connect } from "@kvapp/kvapp";
+   *
+   * async function pay(from: string, to: string, version: number): Promise<boolean> {
+   *   await using client = await connect("127.0.0.1:8080");
+   *   const { succeeded } = await client.txn({
+   *     if: [{ key: from, version }],
+   *     then: [{ op: "increment", key: from, by: "-10" }, { op: "increment", key: to, by: "10" }],
+   *   });
+   *   return succeeded;
+   * }
+   * ```
+   */
+  async txn(transaction: Transaction, options: OperationOptions = {}): Promise<Transacted> {
+    const request = { op: "txn", if: [], else: [], ...transaction };
+    const { ok: _, ...transacted } = await this.request(request, options);
+    return transacted as unknown as Transacted;
   }
 
   /**
@@ -172,24 +207,12 @@ export class Client {
    * A write gets a session unless it brings its own or the client was told to use none.
    */
   request(fields: Readonly<Record<string, unknown>>, options: OperationOptions = {}): Promise<ReplyLine> {
-    const isWrite = !reads.has(String(fields.op));
-    const isOnce = isWrite && this.#useSessions && fields.session === undefined;
-    return this.#inTime(options.signal ?? neverAborted, async (signal) => {
-      if (!isOnce) {
-        const isSafe = !isWrite || fields.session !== undefined;
-        return await this.#perform(fields, { isWrite, isSafe, signal });
-      }
-      try {
-        return await this.#writeOnce(fields, signal);
-      } catch (error) { // its time was up before it had its session and number
-        throw error instanceof TimedOut ? this.#timedOut(this.#opening, false) : error;
-      }
-    });
+    return this.#requests.request(fields, options);
   }
 
   /** Closes the connection. What is under way ends with ClientError `closed`. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#requests.close();
     await this.#nodes.close();
   }
 
@@ -197,148 +220,4 @@ export class Client {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-
-  #inTime<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return within(this.#timeoutMs, `no answer within ${this.#timeoutMs} ms`, signal, work);
-  }
-
-  /** Sends a write under a session; an expired session is replaced if the write has certainly not happened. */
-  async #writeOnce(fields: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<ReplyLine> {
-    for (;;) {
-      const session = this.#session ??= this.#openSession();
-      const seq = await session.next(signal);
-      try {
-        const name = await untilAborted(session.name, signal);
-        const write = { ...fields, session: name, seq };
-        return await this.#perform(write, { isWrite: true, isSafe: true, signal });
-      } catch (error) {
-        if (!(error instanceof ClientError) || error.code !== "sessionExpired") throw error;
-        if (this.#session === session) this.#session = null;
-      } finally {
-        session.end(seq);
-      }
-    }
-  }
-
-  #openSession(): Session {
-    const attempts = this.#opening = noAttempts();
-    const name = this.#inTime(neverAborted, async (signal) => {
-      const options = { isWrite: false, isSafe: true, signal };
-      const reply = await this.#perform({ op: "session" }, options, attempts);
-      attempts.last = null;
-      return reply.session as string;
-    });
-    const session = new Session(name);
-    name.catch(() => { // whoever waits for the name is told why; the next write tries again
-      if (this.#session === session) this.#session = null;
-    });
-    return session;
-  }
-
-  async #perform(
-    fields: Readonly<Record<string, unknown>>,
-    { isWrite, isSafe, signal }: { isWrite: boolean; isSafe: boolean; signal: AbortSignal },
-    attempts: Attempts = noAttempts(),
-  ): Promise<ReplyLine> {
-    try {
-      for (let count = 0;; count++) {
-        attempts.waitMs = count === 0 ? 0 : backoffMs(count);
-        const reply = await this.#attempt(fields, attempts, signal);
-        if (reply !== null) return reply;
-        if (attempts.uncertain && !isSafe) throw outcomeUnknown(attempts.last!.message, attempts.last);
-        await sleep(attempts.waitMs, signal);
-      }
-    } catch (error) {
-      if (error instanceof TimedOut) throw this.#timedOut(attempts, isWrite);
-      const mayHaveHappened = isWrite && attempts.uncertain && error instanceof ClientError;
-      if (mayHaveHappened && unanswering.has(error.code)) throw outcomeUnknown(error.message, error);
-      throw error;
-    }
-  }
-
-  /** Sends the request once. Null: it may be tried again. Throws what another attempt would not change. */
-  async #attempt(
-    fields: Readonly<Record<string, unknown>>,
-    attempts: Attempts,
-    signal: AbortSignal,
-  ): Promise<ReplyLine | null> {
-    if (this.#closed) throw new ClientError("closed", "the client was closed", { definite: true });
-    let connection: Connection | null = null;
-    try {
-      connection = await this.#nodes.connected(signal);
-      const reply = await untilAborted(connection.request(fields), signal);
-      if (reply.ok) return reply;
-      this.#onError(reply, connection, attempts);
-    } catch (error) {
-      if (error instanceof ConnectionLost) {
-        if (connection !== null) this.#nodes.leave(connection);
-        attempts.uncertain ||= error.sent;
-        attempts.last = new ClientError("unreachable", error.message, {
-          definite: !error.sent,
-          cause: error,
-        });
-      } else if (error instanceof ClientError && error.code === "unreachable") {
-        attempts.last = error;
-        attempts.waitMs = Math.max(attempts.waitMs, backoffMs(1));
-      } else {
-        if (connection !== null && signal.aborted) attempts.uncertain = true;
-        throw error;
-      }
-    }
-    return null;
-  }
-
-  /** Notes what an error reply means for the next attempt, or throws it. */
-  #onError(reply: ReplyLine, connection: Connection, attempts: Attempts): void {
-    const details = reply.error!;
-    const { code, message, definite } = details;
-    const error = new ClientError(code, message, { definite, details });
-    attempts.last = error;
-    switch (code) {
-      case "notLeader": {
-        const leader = details.leader as { address: string | null } | null | undefined;
-        this.#nodes.leave(connection, leader?.address ?? undefined);
-        return;
-      }
-      case "noLeader":
-        this.#nodes.leave(connection);
-        attempts.waitMs = Math.max(attempts.waitMs, backoffMs(1));
-        return;
-      case "busy":
-      case "diskFull":
-        attempts.waitMs = Math.max(attempts.waitMs, Number(details.retryAfterMs ?? 0), backoffMs(1));
-        return;
-      case "outcomeUnknown":
-        attempts.uncertain = true;
-        return;
-      default:
-        throw error;
-    }
-  }
-
-  #timedOut({ uncertain, last }: Attempts, isWrite: boolean): ClientError {
-    const why = `no answer within ${this.#timeoutMs} ms${last === null ? "" : `; last: ${last.message}`}`;
-    if (uncertain && isWrite) return outcomeUnknown(why, last);
-    // a session that nobody commits was asked of a leader without a majority, which is none
-    const code = last?.code === "outcomeUnknown" ? "noLeader" : last?.code ?? "unreachable";
-    return new ClientError(code, why, { definite: true, cause: last ?? undefined });
-  }
-}
-
-/** Errors that tell nothing of attempts before the one that they answer. */
-const unanswering: ReadonlySet<string> = new Set(["closed", "sessionExpired", "seqTooOld"]);
-const neverAborted = new AbortController().signal;
-
-function outcomeUnknown(why: string, cause: unknown): ClientError {
-  const message = `the write may or may not have happened: ${why}`;
-  return new ClientError("outcomeUnknown", message, { definite: false, cause });
-}
-
-function noAttempts(): Attempts {
-  return { uncertain: false, last: null, waitMs: 0 };
-}
-
-/** Grows with the number of attempts and is random, so that clients do not come back together. */
-function backoffMs(count: number): number {
-  return Math.min(backoffMsMax, 10 * 2 ** count) * (0.5 + Math.random() / 2);
 }

@@ -72,6 +72,88 @@ export interface Deleted {
   previous?: { value: string; version: number } | null;
 }
 
+/** A key was added to. */
+export interface Incremented {
+  /** The sum, which is the key's value now. */
+  value: bigint;
+  /** The key's version from now on. */
+  version: number;
+  /** Log index of the write. */
+  index: number;
+}
+
+/** Which keys to remove: those that meet every condition given, of which there must be one. */
+export interface DeleteRangeOptions extends OperationOptions {
+  /** Keys that begin with this; the empty text means all. */
+  prefix?: string;
+  /** This key and those after it. */
+  start?: string;
+  /** Keys before this one. */
+  end?: string;
+}
+
+/** Keys are gone. */
+export interface RangeDeleted {
+  /** How many there were. */
+  deleted: number;
+  /** Log index of the last deletion. */
+  index: number;
+}
+
+/** What to do at one moment, and on what condition. Each list has at most 128 items. */
+export interface Transaction {
+  /** What must hold; nothing unless told otherwise. */
+  if?: readonly TransactionCondition[];
+  /** What is done when it holds. */
+  then: readonly TransactionOperation[];
+  /** What is done when it does not; nothing unless told otherwise. */
+  else?: readonly TransactionOperation[];
+}
+
+/** Holds when everything that it names does. */
+export interface TransactionCondition {
+  /** The key that it is about. */
+  key: string;
+  /** The key's version is this one; 0: there is no such key. */
+  version?: number;
+  /** The key's value is this one. */
+  value?: string;
+  /** Whether there is such a key. */
+  exists?: boolean;
+}
+
+/** A part of a transaction. It sees what those before it did. `by` is an integer as decimal text. */
+export type TransactionOperation =
+  | { op: "put"; key: string; value: string }
+  | { op: "get"; key: string }
+  | { op: "delete"; key: string }
+  | { op: "increment"; key: string; by: string }
+  | { op: "deleteRange"; prefix?: string; start?: string; end?: string };
+
+/** A transaction was carried out. */
+export interface Transacted {
+  /** Whether the condition held, so that `then` was carried out; else `else` was. */
+  succeeded: boolean;
+  /** One for each operation that was carried out, in order. */
+  results: TransactionResult[];
+  /** Log index of the transaction. */
+  index: number;
+}
+
+/** What an operation of a transaction answers, by its kind. */
+export interface TransactionResult {
+  /** Always true: had it failed, so would have the transaction. */
+  ok: true;
+  /** Of `get`: whether there is such a key. */
+  found?: boolean;
+  /** Of `get` and `increment`: the key's value. */
+  value?: string;
+  /** Of `put`, `get` and `increment`: the key's version. */
+  version?: number;
+  /** Of `delete`: whether there was such a key. Of `deleteRange`: how many there were. */
+  deleted?: boolean | number;
+}
+
 /** Which keys to list: those that meet every condition given. */
 export interface ListOptions extends OperationOptions {
   /** Keys that begin with this. */

@@ -5,18 +5,24 @@
  * @module
  */
 
-/** What must hold, and what makes a write happen once. */
-export interface WriteOptions {
+import type { Range } from "./keys.ts";
+
+/** What makes a write happen once. */
+export interface OnceOptions {
+  /** The session in which `seq` numbers this write, as the session's opening answered it. Always with `seq`. */
+  session?: string;
+  /** From 1; the same number again is the same write again, and is not carried out twice. */
+  seq?: number;
+}
+
+/** What must hold, and what is answered. */
+export interface WriteOptions extends OnceOptions {
   /** Only when the key's present version is this one; 0: only when there is no such key. */
   ifVersion?: number;
   /** Only when the key's present value is this one. */
   ifValue?: string;
   /** Answer what was there before. */
   previous?: boolean;
-  /** The session in which `seq` numbers this write, as the session's opening answered it. Always with `seq`. */
-  session?: string;
-  /** From 1; the same number again is the same write again, and is not carried out twice. */
-  seq?: number;
 }
 
 /** Gives a key a value. */
@@ -32,13 +38,56 @@ export interface DeleteCommand extends WriteOptions {
   key: string;
 }
 
+/** Adds to a key's value, which must be an integer as decimal text; no such key counts as 0. */
+export interface IncrementCommand extends OnceOptions {
+  op: "increment";
+  key: string;
+  /** A decimal integer of any sign, of at most `integerDigitsMax` digits. */
+  by: string;
+}
+
+/** Takes the keys of a range away, the first `deletedKeysMax` of them. */
+export interface DeleteRangeCommand extends Range, OnceOptions {
+  op: "deleteRange";
+}
+
+/** Carries out `then` when all of `if` holds, and `else` otherwise, at one index: all of it or, when a part fails, nothing. */
+export interface TxnCommand extends OnceOptions {
+  op: "txn";
+  if: TxnCondition[];
+  then: TxnOperation[];
+  else: TxnOperation[];
+}
+
+/** Holds when everything that it names does. */
+export interface TxnCondition {
+  key: string;
+  /** The key's present version; 0: there is no such key. */
+  version?: number;
+  /** The key's present value. */
+  value?: string;
+  /** Whether there is such a key. */
+  exists?: boolean;
+}
+
+/** A part of a transaction. Each sees what those before it did. */
+export type TxnOperation =
+  | { op: "put"; key: string; value: string }
+  | { op: "get"; key: string }
+  | { op: "delete"; key: string }
+  | { op: "increment"; key: string; by: string }
+  | { op: "deleteRange" } & Range;
+
 /** Opens a session, named by the index of this entry. */
 export interface SessionCommand {
   op: "session";
 }
 
 /** The contents of a log entry of kind "command". */
-export type Command = PutCommand | DeleteCommand | SessionCommand;
+export type Command = WriteCommand | SessionCommand;
+
+/** A change of keys. */
+export type WriteCommand = PutCommand | DeleteCommand | IncrementCommand | DeleteRangeCommand | TxnCommand;
 
 /** A value and the index of the write that made it. */
 export interface Versioned {
@@ -64,6 +113,41 @@ export interface DeleteResult {
   previous?: Versioned | null;
 }
 
+/** A key's value is now this integer. `version` equals `index`. */
+export interface IncrementResult {
+  ok: true;
+  value: string;
+  version: number;
+  index: number;
+}
+
+/** Keys are not there any more. */
+export interface DeleteRangeResult {
+  ok: true;
+  /** How many were there. */
+  deleted: number;
+  /** The range had more keys than one entry takes away: send the same again. */
+  more?: true;
+  index: number;
+}
+
+/** A transaction was carried out. */
+export interface TxnResult {
+  ok: true;
+  /** Whether `if` held, so that `then` was carried out; else `else` was. */
+  succeeded: boolean;
+  /** One for each operation that was carried out, in order. */
+  results: TxnOperationResult[];
+  index: number;
+}
+
+/** What a part of a transaction answers; the index is that of the whole. */
+export type TxnOperationResult =
+  | { ok: true; version: number }
+  | { ok: true; found: boolean; value?: string; version?: number }
+  | { ok: true; deleted: boolean | number }
+  | { ok: true; value: string; version: number };
+
 /** A session is open. */
 export interface SessionResult {
   ok: true;
@@ -76,6 +160,25 @@ export interface ConditionFailed {
   code: "conditionFailed";
   /** The key's present version; 0: there is no such key. */
   version: number;
+}
+
+/** Nothing was changed: the key's value is not a decimal integer that `increment` could add to. */
+export interface NotInteger {
+  ok: false;
+  code: "notInteger";
+  /** Position in the transaction's list, from 0, when it was in one. */
+  operation?: number;
+}
+
+/** Nothing was changed: it would have been more than one entry may do. */
+export interface TooLarge {
+  ok: false;
+  code: "tooLarge";
+  /** Digits of an integer, keys that a transaction deletes, or characters of the values that it answers. */
+  what: "digits" | "deletedKeys" | "answeredValues";
+  limit: number;
+  /** Position in the transaction's list, from 0, when it was in one. */
+  operation?: number;
 }
 
 /** Nothing was changed: there is no such session, or it had to make room for others. */
@@ -96,4 +199,14 @@ export interface SeqTooOld {
 }
 
 /** What applying a command answers; the same on every node. */
-export type Result = PutResult | DeleteResult | SessionResult | ConditionFailed | SessionExpired | SeqTooOld;
+export type Result =
+  | PutResult
+  | DeleteResult
+  | IncrementResult
+  | DeleteRangeResult
+  | TxnResult
+  | SessionResult
+  | Refused;
+
+/** A command that changed nothing, and why. */
+export type Refused = ConditionFailed | NotInteger | TooLarge | SessionExpired | SeqTooOld;

@@ -80,6 +80,26 @@ export class Keys {
     this.#tree.delete(toSortable(key));
   }
 
+  /** Takes the first keys of a range away, at most `max`. */
+  deleteRange(range: Range, max: number): { deleted: number; more: boolean } {
+    const { low, high } = boundsOf(range);
+    const found: string[] = []; // the tree must not change under its iterator
+    let more = false;
+    for (const sortable of this.#tree.keys(low)) {
+      if (sortable >= high) break;
+      more = found.length === max;
+      if (more) break;
+      found.push(sortable);
+    }
+    for (const sortable of found) this.#tree.delete(sortable);
+    return { deleted: found.length, more };
+  }
+
+  /** Makes this what `other` is. The other one must not be used any more. */
+  become(other: Keys): void {
+    this.#tree = other.#tree;
+  }
+
   /** A page of the keys in a range. */
   list(options: ListOptions): Page {
     const { limit, reverse = false, keysOnly = false } = options;

@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { Result } from "./command.ts";
+import type { Result, TxnOperationResult } from "./command.ts";
 
 // These bounds decide what is remembered, so nodes with other ones would diverge: they are part of the state machine.
 
@@ -14,7 +14,7 @@ import type { Result } from "./command.ts";
 export const sessionsMax = 10_000;
 /** A session keeps its answers to this many latest numbers. */
 export const answersMax = 128;
-/** A session whose answers hold more UTF-16 units of previous values than this forgets the oldest ones earlier. */
+/** A session whose answers hold more UTF-16 units of values than this forgets the oldest ones earlier. */
 export const sessionUnitsMax = 2 << 20;
 /** All sessions together; beyond, the one not used for the longest time expires. */
 export const allSessionsUnitsMax = 32 << 20;
@@ -24,7 +24,7 @@ interface Session {
   forgotten: number;
   /** Answers by number; all numbers are above `forgotten`. */
   readonly answers: Map<number, Result>;
-  /** UTF-16 units of the previous values in `answers`. */
+  /** UTF-16 units of the values in `answers`, and as much for the rest of long answers. */
   units: number;
 }
 
@@ -115,6 +115,12 @@ export class Sessions {
 }
 
 /** What an answer holds beyond a few numbers. */
-function unitsOf(answer: Result): number {
-  return "previous" in answer && answer.previous ? answer.previous.value.length : 0;
+function unitsOf(answer: Result | TxnOperationResult): number {
+  if ("previous" in answer && answer.previous) return answer.previous.value.length;
+  if ("value" in answer) return answer.value?.length ?? 0;
+  if ("results" in answer) return answer.results.reduce((sum, it) => sum + partUnits + unitsOf(it), 0);
+  return 0;
 }
+
+/** Each part of a transaction's answer counts as a value of so many units, for the few numbers that it holds. */
+const partUnits = 64;

@@ -8,9 +8,10 @@
 
 import { assert } from "../assert.ts";
 import { crc32, crcToHex } from "../crc32.ts";
-import type { Command, ConditionFailed, DeleteCommand, PutCommand, Result, Versioned } from "./command.ts";
+import type { Command, Result, Versioned, WriteCommand } from "./command.ts";
 import { Keys, type ListOptions, type Page, type Range } from "./keys.ts";
 import { Sessions } from "./sessions.ts";
+import { writeNow } from "./writes.ts";
 
 /** The replicated state. */
 export class Store {
@@ -26,6 +27,9 @@ export class Store {
     switch (command.op) {
       case "put":
       case "delete":
+      case "increment":
+      case "deleteRange":
+      case "txn":
         return this.#write(command, index);
       case "session":
         return { ok: true, session: this.#sessions.open(index) };
@@ -70,7 +74,7 @@ export class Store {
     yield* this.#sessions.lines();
   }
 
-  #write(command: PutCommand | DeleteCommand, index: number): Result {
+  #write(command: WriteCommand, index: number): Result {
     const { session, seq } = command;
     if (session === undefined || seq === undefined) return writeNow(this.#keys, command, index);
     return this.#sessions.once(session, seq, () => writeNow(this.#keys, command, index));
@@ -78,32 +82,6 @@ export class Store {
 }
 
 const encoder = new TextEncoder();
-
-function writeNow(keys: Keys, command: PutCommand | DeleteCommand, index: number): Result {
-  const { op, key } = command;
-  const failed = checkCondition(keys, command);
-  if (failed !== null) return failed;
-  if (op === "put") {
-    const previous = command.previous ? { previous: keys.get(key) ?? null } : null;
-    keys.set(key, { value: command.value, version: index });
-    return { ok: true, index, version: index, ...previous };
-  }
-  const present = keys.get(key);
-  if (present !== undefined) keys.delete(key);
-  const deleted = present !== undefined;
-  if (command.previous) return { ok: true, deleted, index, previous: present ?? null };
-  return { ok: true, deleted, index };
-}
-
-function checkCondition(keys: Keys, command: PutCommand | DeleteCommand): ConditionFailed | null {
-  const { key, ifVersion, ifValue } = command;
-  if (ifVersion === undefined && ifValue === undefined) return null;
-  const present = keys.get(key);
-  const version = present?.version ?? 0;
-  const holds = (ifVersion === undefined || ifVersion === version) &&
-    (ifValue === undefined || ifValue === present?.value);
-  return holds ? null : { ok: false, code: "conditionFailed", version };
-}
 
 /** Skipping what a newer version of this program wrote would make this node's state differ from the others'. */
 function refuseUnknown(command: never, index: number): never {

@@ -6,21 +6,20 @@
  */
 
 import { assert } from "../assert.ts";
-import type { Command, DeleteCommand, PutCommand, Result, Versioned } from "../kv/command.ts";
+import type { Command, Result, Versioned } from "../kv/command.ts";
 import type { ListedEntry, ListOptions, Page } from "../kv/keys.ts";
+import { parseCommand, rangeOf } from "./commands.ts";
 import { errorMeanings, errorReply, refusedByStore, type RequestError, type RequestId } from "./errors.ts";
 import {
   BadRequest,
   booleanOf,
+  checkNames,
   choiceOf,
   describe,
   type FieldLimits,
   type Fields,
   integerOf,
   keyOf,
-  sessionOf,
-  textOf,
-  valueOf,
 } from "./fields.ts";
 import { findJsonError, isIntricate } from "./json_text.ts";
 import { trimLine } from "./lines.ts";
@@ -32,7 +31,7 @@ export type Consistency = "linearizable" | "stale";
 
 /** A change of the state: `command` goes into the log as it is. */
 export interface WriteRequest {
-  op: "put" | "delete" | "session";
+  op: Command["op"];
   id: RequestId;
   command: Command;
 }
@@ -98,9 +97,10 @@ export function parseRequest(line: Uint8Array, limits: FieldLimits): Request {
 /** Adds to the message of a bad request a good one, of the operation that the line names somewhere near its start. */
 function withExample(error: RequestError, line: Uint8Array): RequestError {
   if (error.code !== "badRequest") return error;
-  const words: string[] = new TextDecoder().decode(line.subarray(0, 256)).toLowerCase().match(/[a-z]+/g) ??
-    [];
-  const { example } = operations[words.find(isOperation) ?? "put"];
+  const words = new TextDecoder().decode(line.subarray(0, 256)).toLowerCase().match(/[a-z]+/g) ?? [];
+  const names = Object.keys(operations) as OperationName[];
+  const named = words.map((word) => names.find((name) => name.toLowerCase() === word));
+  const { example } = operations[named.find((name) => name !== undefined) ?? "put"];
   return { ...error, message: `${error.message}; this works: ${JSON.stringify(example)}` };
 }
 
@@ -171,24 +171,23 @@ function idOf(fields: Fields): RequestId {
   throw new BadRequest({ code: "tooLarge", message, details: { limit: idUnitsMax } });
 }
 
+/** What a request of each operation may have. */
+const fieldNames: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
+  Object.entries(operations).map(([name, { fields }]) => [name, ["op", "id", ...Object.keys(fields)]]),
+);
+
 function parseFields(id: RequestId, fields: Fields, limits: FieldLimits): Request {
   const { op } = fields;
   if (!isOperation(op)) throw new BadRequest(notAnOperation(op));
-  const known = operations[op].fields;
-  for (const name in fields) {
-    if (name !== "op" && name !== "id" && !Object.hasOwn(known, name)) {
-      throw new BadRequest(unknownField(name, op));
-    }
-  }
+  checkNames(fields, fieldNames[op]!, op);
   switch (op) {
-    case "put": {
-      const command: PutCommand = { op, key: keyOf(fields, limits), value: valueOf(fields, limits) };
-      return { op, id, command: addOptions(command, fields, limits) };
-    }
+    case "put":
     case "delete":
-      return { op, id, command: addOptions({ op, key: keyOf(fields, limits) }, fields, limits) };
+    case "increment":
+    case "deleteRange":
+    case "txn":
     case "session":
-      return { op, id, command: { op } };
+      return { op, id, command: parseCommand(op, fields, limits) };
     case "get":
       return { op, id, key: keyOf(fields, limits), consistency: consistencyOf(fields) };
     case "list":
@@ -198,30 +197,13 @@ function parseFields(id: RequestId, fields: Fields, limits: FieldLimits): Reques
   }
 }
 
-function addOptions<C extends PutCommand | DeleteCommand>(
-  command: C,
-  fields: Fields,
-  limits: FieldLimits,
-): C {
-  const ifVersion = integerOf(fields, "ifVersion", { min: 0 });
-  if (ifVersion !== undefined) command.ifVersion = ifVersion;
-  const ifValue = textOf(fields, "ifValue", limits.valueBytesMax);
-  if (ifValue !== undefined) command.ifValue = ifValue;
-  if (booleanOf(fields, "previous")) command.previous = true;
-  const numbered = sessionOf(fields);
-  return numbered === null ? command : Object.assign(command, numbered);
-}
-
 function parseList(id: RequestId, fields: Fields, limits: FieldLimits): Request {
   const options: ListOptions = {
     limit: integerOf(fields, "limit", { min: 1, max: listLimitMax }) ?? listLimitDefault,
     reverse: booleanOf(fields, "reverse") ?? false,
     keysOnly: booleanOf(fields, "keysOnly") ?? false,
+    ...rangeOf(fields, limits),
   };
-  for (const name of ["prefix", "start", "end"] as const) {
-    const text = textOf(fields, name, limits.keyBytesMax);
-    if (text !== undefined) options[name] = text;
-  }
   const count = booleanOf(fields, "count") ?? false;
   return { op: "list", id, options, count, consistency: consistencyOf(fields) };
 }
@@ -243,15 +225,6 @@ function notAnOperation(op: unknown): RequestError {
     }?`;
   const message = `unknown operation ${describe(op)}: ${advice}`;
   return { code: "unknownOperation", message, details: { nearest: near } };
-}
-
-function unknownField(name: string, op: OperationName): RequestError {
-  const names = ["op", "id", ...Object.keys(operations[op].fields)];
-  const near = nearest(name, names);
-  const advice = near === null
-    ? `its fields are ${names.join(", ")}`
-    : `did you mean ${JSON.stringify(near)}?`;
-  return { code: "badRequest", message: `unknown field ${describe(name)} for ${op}: ${advice}` };
 }
 
 /** The answer to `get`. */

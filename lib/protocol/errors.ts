@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { ConditionFailed, SeqTooOld, SessionExpired } from "../kv/command.ts";
+import type { Refused, TooLarge } from "../kv/command.ts";
 
 /** What a client may give a request to recognise the reply by; undefined when it gave none. */
 export type RequestId = string | number | undefined;
@@ -28,6 +28,7 @@ export type ErrorCode =
   | "busy"
   | "outcomeUnknown"
   | "conditionFailed"
+  | "notInteger"
   | "sessionExpired"
   | "seqTooOld";
 
@@ -40,7 +41,7 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
   },
   tooLarge: {
     definite: true,
-    meaning: "The line, key, value or id is over the limit that the error names. " +
+    meaning: "The line, key, value, id or what a write would do is over the limit that the error names. " +
       "After a line over its limit the connection is closed.",
   },
   unknownOperation: {
@@ -71,6 +72,11 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
     definite: true,
     meaning:
       "`ifVersion` or `ifValue` does not hold. `version` is the key's present version, 0 when it does not exist.",
+  },
+  notInteger: {
+    definite: true,
+    meaning: "The value to add to is no decimal integer, so nothing was changed. " +
+      "In a transaction `operation` says which one failed, from 0; so it does beside `tooLarge`.",
   },
   sessionExpired: {
     definite: true,
@@ -143,7 +149,7 @@ export function lineTooLong(lineBytesMax: number): RequestError {
 }
 
 /** What the state machine refused. */
-export function refusedByStore(result: ConditionFailed | SessionExpired | SeqTooOld): RequestError {
+export function refusedByStore(result: Refused): RequestError {
   switch (result.code) {
     case "conditionFailed": {
       const { version } = result;
@@ -153,6 +159,14 @@ export function refusedByStore(result: ConditionFailed | SessionExpired | SeqToo
         message: `the condition does not hold, so nothing was changed: ${present}`,
         details: { version },
       };
+    }
+    case "notInteger":
+    case "tooLarge": {
+      const { code, operation } = result;
+      const place = operation === undefined ? "" : `operation ${operation}, counted from 0, failed: `;
+      const message = `${place}${code === "tooLarge" ? describeExcess(result) : notInteger}`;
+      const limit = code === "tooLarge" ? { limit: result.limit } : {};
+      return { code, message, details: operation === undefined ? limit : { ...limit, operation } };
     }
     case "sessionExpired":
       return {
@@ -169,5 +183,21 @@ export function refusedByStore(result: ConditionFailed | SessionExpired | SeqToo
           "give a new write the next higher number; if this one was sent before, look whether it happened then",
         details: { oldest: result.oldest },
       };
+  }
+}
+
+const notInteger = "the key's value is not a decimal integer, so nothing was changed: see it with get, " +
+  "and give the key one with put";
+
+function describeExcess({ what, limit }: TooLarge): string {
+  switch (what) {
+    case "digits":
+      return `the sum has more than ${limit} digits, so nothing was changed`;
+    case "deletedKeys":
+      return `a transaction deletes at most ${limit} keys by range, so nothing was changed: ` +
+        "delete some of them before, with deleteRange alone";
+    case "answeredValues":
+      return `a transaction answers values of at most ${limit} characters in all, so nothing was changed: ` +
+        "get some of them in another one";
   }
 }

@@ -6,6 +6,7 @@
  */
 
 import type { RequestError } from "./errors.ts";
+import { nearest } from "./nearest.ts";
 
 /** The parsed line: nothing is known of its fields yet. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -47,6 +48,18 @@ export function valueOf(fields: Fields, limits: FieldLimits): string {
   const { value } = fields;
   if (value === undefined) throw bad(`value is missing`);
   return checkText("value", value, limits.valueBytesMax);
+}
+
+/** Refuses a field that is not among the `known` ones of `what`. */
+export function checkNames(fields: Fields, known: readonly string[], what: string): void {
+  for (const name in fields) {
+    if (known.includes(name)) continue;
+    const near = nearest(name, known);
+    const advice = near === null
+      ? `its fields are ${known.join(", ")}`
+      : `did you mean ${JSON.stringify(near)}?`;
+    throw bad(`unknown field ${describe(name)} for ${what}: ${advice}`);
+  }
 }
 
 /** An optional text of at most `bytesMax` bytes. */

@@ -16,12 +16,15 @@ export interface Operation {
 }
 
 const key = "text of 1 to 4096 bytes in UTF-8";
+const once = {
+  session: "with seq: however often this write is sent, it happens once; see the operation session",
+  seq: "1, 2, 3, ...: the number of this write in its session",
+};
 const conditions = {
   ifVersion: "only if the key's version is this one; 0: only if the key does not exist",
   ifValue: "only if the key's value is this one",
   previous: "true: answer what was there before",
-  session: "with seq: however often this write is sent, it happens once; see the operation session",
-  seq: "1, 2, 3, ...: the number of this write in its session",
+  ...once,
 };
 const consistency = `"linearizable" (default): no write that was answered before is missing; ` +
   `"stale": this node's present state, at once`;
@@ -56,6 +59,37 @@ export const operations = {
       consistency,
     },
     example: { op: "list", prefix: "user/", limit: 100 },
+  },
+  increment: {
+    does: "Adds to a key's value, an integer as decimal text, and answers the sum; no such key counts as 0.",
+    fields: { key, by: "an integer, or one of at most 1000 digits as a text; default 1", ...once },
+    example: { op: "increment", key: "visits", by: "5" },
+  },
+  deleteRange: {
+    does: "Takes all keys of a range away, at most 10000 at once; `more` then says to send the same again.",
+    fields: {
+      prefix: "only keys that begin with this; the empty text means all keys",
+      start: "only this key and those after it",
+      end: "only keys before this one",
+      ...once,
+    },
+    example: { op: "deleteRange", prefix: "user/" },
+  },
+  txn: {
+    does: "Carries out `then` if all of `if` holds, and `else` otherwise: all of it at once, or nothing.",
+    fields: {
+      if: "list of conditions, at most 128: a key with `version` (0: there is none), `value` or `exists`",
+      then:
+        "list of operations, at most 128: put, get, delete, increment, deleteRange, without id or conditions",
+      else: "the same, for when a condition does not hold",
+      ...once,
+    },
+    example: {
+      op: "txn",
+      if: [{ key: "color", exists: false }],
+      then: [{ op: "put", key: "color", value: "green" }],
+      else: [{ op: "get", key: "color" }],
+    },
   },
   session: {
     does: "Opens a session, in which numbered writes happen once however often they are sent.",

@@ -65,6 +65,9 @@ export function answerRequest(request: Request, answer: Answer, call: RequestCal
       return answer(errorReply(request.id, request.error));
     case "put":
     case "delete":
+    case "increment":
+    case "deleteRange":
+    case "txn":
     case "session":
       return write(request, answer, call);
     case "get":
@@ -99,7 +102,9 @@ function write({ id, command }: WriteRequest, answer: Answer, { context, order }
   context.pending.addWrite(place, context.clock.now(), hasSession, (outcome) => {
     // A write that is given up is waited for by no read any more: its place may never be filled.
     if (!("ok" in outcome) && order.lastWriteIndex === place.index) order.lastWriteIndex = 0;
-    answer("ok" in outcome ? encodeReply(id, outcome) : errorReply(id, outcome));
+    if (!("ok" in outcome)) return answer(errorReply(id, outcome));
+    // The values that a transaction got may be megabytes: their text is made when it can be sent.
+    answer(command.op === "txn" ? () => encodeReply(id, outcome) : encodeReply(id, outcome));
   });
 }
 

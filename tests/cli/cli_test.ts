@@ -167,8 +167,48 @@ Deno.test("the shell works from a pipe: answers only, and the exit code of the f
     assertStringIncludes(failed.stderr, "Error: the condition does not hold");
     assertMatch((await shell("\\json\nget a\n")).stdout, /^Showing reply lines\n\{"ok":true,"found":true,/);
     const help = (await shell("help\n")).stdout;
-    assertStringIncludes(help, "Available commands:\n  get <key>           Get value for key\n");
-    assertStringIncludes(help, "\n  quit                Exit client\n");
+    assertStringIncludes(help, "Available commands:\n  get <key>            Get value for key\n");
+    assertStringIncludes(help, "\n  quit                 Exit client\n");
+  });
+});
+
+Deno.test("increment, deleteRange and txn work as commands, from stdin and in the shell", async () => {
+  await withNode(async (cluster) => {
+    const client = (words: string[], stdin?: string): Promise<Ended> =>
+      kvapp(["client", ...cluster, ...words], stdin === undefined ? {} : { stdin });
+    const done = (stdout: string): Ended => ({ code: 0, stdout, stderr: "" });
+    assertEquals(await client(["increment", "n"]), done("1\n"));
+    assertEquals(await client(["increment", "n", "--", "-9007199254740994"]), done("-9007199254740993\n"));
+    const refused = await client(["increment", "n", "x"]);
+    assertEquals([refused.code, refused.stdout], [1, ""]);
+    assertStringIncludes(refused.stderr, "by must be an integer");
+    const transaction = JSON.stringify({
+      if: [{ key: "n", exists: true }],
+      then: [{ op: "put", key: "user/1", value: "a" }, { op: "put", key: "user/2", value: "b" }],
+    });
+    assertMatch(
+      (await client(["txn", transaction])).stdout,
+      /^Done: then\n(\{"ok":true,"version":\d+\}\n){2}$/,
+    );
+    assertMatch(
+      (await client(["--json", "txn", "-"], transaction.replace("true", "false"))).stdout,
+      /^\{"ok":true,.*"succeeded":false,"results":\[\],"index":\d+\}\n$/,
+    );
+    for (const json of ["{", "[]", "1"]) {
+      const wrong = await client(["txn", json]);
+      assertEquals(wrong.code, 2);
+      assertStringIncludes(wrong.stderr, "a transaction is a JSON object, in single quotes: txn '{");
+    }
+    assertEquals(await client(["deleteRange", "user/"]), done("Deleted 2 keys\n"));
+    assertStringIncludes((await client(["deleteRange"])).stderr, "prefix, start or end is missing");
+    const lines =
+      `increment n -1\nincrement n -- -1\ntxn '{"then":[{"op":"get","key":"n"}]}'\ndeleteRange --start n\n`;
+    const shell = await client([], lines);
+    assertMatch(
+      shell.stdout,
+      /^-9007199254740994\nDone: then\n\{"ok":true,"found":true,.*\}\nDeleted 1 key\n$/,
+    );
+    assertStringIncludes(shell.stderr, "unknown option -1");
   });
 });
 

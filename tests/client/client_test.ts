@@ -59,6 +59,66 @@ withCluster("get(), put(), delete() and list() speak the client protocol", 1, as
 });
 
 withCluster(
+  "increment() gives the exact sum, and happens once when its reply is lost",
+  1,
+  async (cluster) => {
+    await using client = await connect(cluster.cluster);
+    assertEquals((await client.increment("n")).value, 1n);
+    cluster.spoilNext("increment", "dropAfter");
+    const { value, version, index } = await client.increment("n", 2n ** 64n);
+    assertEquals([value, version], [2n ** 64n + 1n, index]);
+    assertEquals(cluster.store.get("n"), { value: "18446744073709551617", version });
+    assertEquals((await client.increment("n", -1)).value, 2n ** 64n);
+    await client.put("n", "many");
+    await rejectsWith("notInteger", client.increment("n"));
+  },
+);
+
+withCluster(
+  "deleteRange() goes on until nothing is left, and says how much there was",
+  1,
+  async (cluster) => {
+    await using client = await connect(cluster.cluster, { sessions: false });
+    await client.put("a", "1");
+    const { index } = await client.put("z", "1");
+    let last = index;
+    for (let i = 0; i < 10_001; i++) cluster.store.apply({ op: "put", key: `m${i}`, value: "" }, ++last);
+    cluster.index = last;
+    assertEquals(await client.deleteRange({ start: "b", end: "n" }), { deleted: 10_001, index: last + 2 });
+    assertEquals(cluster.store.size, 2);
+    assertEquals((await client.deleteRange({ prefix: "" })).deleted, 2);
+  },
+);
+
+withCluster("txn() does all or nothing, on a condition", 1, async (cluster) => {
+  await using client = await connect(cluster.cluster);
+  const { version } = await client.put("a", "1");
+  const taken = await client.txn({
+    if: [{ key: "a", version }],
+    then: [{ op: "put", key: "a", value: "2" }, { op: "increment", key: "n", by: "5" }],
+  });
+  assertEquals(taken, {
+    succeeded: true,
+    results: [{ ok: true, version: taken.index }, { ok: true, value: "5", version: taken.index }],
+    index: taken.index,
+  });
+  const { succeeded, results } = await client.txn({
+    if: [{ key: "a", version }],
+    then: [],
+    else: [{ op: "get", key: "a" }],
+  });
+  assertEquals([succeeded, results[0]!.value], [false, "2"]);
+  const error = await rejectsWith(
+    "notInteger",
+    client.txn({
+      then: [{ op: "put", key: "a", value: "x" }, { op: "increment", key: "a", by: "1" }],
+    }),
+  );
+  assertEquals(error.details.operation, 1);
+  assertEquals((await client.get("a"))?.value, "2");
+});
+
+withCluster(
   "list() goes through all pages in both directions, and stops at its limit",
   1,
   async (cluster) => {

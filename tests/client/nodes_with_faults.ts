@@ -25,11 +25,12 @@ export class FaultyCluster {
   readonly store = new Store();
   /** Requests in the order of their arrival, greetings left out. */
   readonly requests: { node: number; request: Request }[] = [];
+  /** Index of the last entry that the store has. */
+  index = 0;
   /** Position of the leader in `nodes`, or null. */
   leader: number | null = 0;
   readonly nodes: FaultyNode[];
   #faults: ((node: number, request: Request) => Fault | null) | null = null;
-  #index = 0;
 
   constructor(count = 1) {
     this.nodes = Array.from({ length: count }, (_, position) => new FaultyNode(this, position));
@@ -82,17 +83,17 @@ export class FaultyCluster {
         return ok({});
       case "get": {
         const found = this.store.get(fields.key as string);
-        return ok({ found: found !== undefined, ...found, index: this.#index });
+        return ok({ found: found !== undefined, ...found, index: this.index });
       }
       case "list":
-        return ok({ ...this.store.list(fields as { limit: number }), index: this.#index });
+        return ok({ ...this.store.list(fields as { limit: number }), index: this.index });
     }
     if (node !== this.leader) {
       const port = this.leader === null ? null : this.nodes[this.leader]!.port;
       const leader = port === null ? null : { id: this.leader! + 1, address: `127.0.0.1:${port}` };
       return errorReply(id, notLeader(leader));
     }
-    const result = this.store.apply({ op, ...fields } as Command, ++this.#index);
+    const result = this.store.apply({ op, ...fields } as Command, ++this.index);
     return result.ok ? ok(result) : errorReply(id, refusedByStore(result));
   }
 }

@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { AssertionFailed } from "../../lib/assert.ts";
-import type { Command, Result } from "../../lib/kv/command.ts";
+import type { Command, Result, TxnCommand, TxnOperation, WriteCommand } from "../../lib/kv/command.ts";
+import type { Range } from "../../lib/kv/keys.ts";
 import { Store } from "../../lib/kv/store.ts";
 
 /** A store after some commands, and what they answered. Indexes count from 1. */
@@ -174,11 +175,50 @@ const numbered = fc.oneof(
   fc.constant({}),
   fc.record({ session: fc.constantFrom("1", "2", "3"), seq: fc.integer({ min: 1, max: 8 }) }),
 );
+const value = fc.constantFrom("x", "y", "-9007199254740993", "41");
+const by = fc.bigInt({ min: -(10n ** 30n), max: 10n ** 30n }).map(String);
+const range = fc.record({
+  prefix: fc.oneof(name, fc.constant("")),
+  start: name,
+  end: name,
+}, { requiredKeys: [] });
+const txnOperation: fc.Arbitrary<TxnOperation> = fc.oneof(
+  { weight: 3, arbitrary: fc.record({ op: fc.constant("put"), key: name, value }) },
+  fc.record({ op: fc.constant("get"), key: name }),
+  fc.record({ op: fc.constant("delete"), key: name }),
+  fc.record({ op: fc.constant("increment"), key: name, by }),
+  range.map((range) => ({ op: "deleteRange", ...range } as const)),
+);
+const txnCondition = fc.tuple(
+  name,
+  fc.record({ version: fc.nat(20), value, exists: fc.boolean() }, { requiredKeys: [] }),
+).map(([key, wanted]) => ({ key, ...wanted }));
 const command: fc.Arbitrary<Command> = fc.oneof(
+  {
+    weight: 2,
+    arbitrary: fc.tuple(name, by, numbered)
+      .map(([key, by, numbered]) => ({ op: "increment", key, by, ...numbered } as const)),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(range, numbered)
+      .map(([range, numbered]) => ({ op: "deleteRange", ...range, ...numbered } as const)),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.tuple(
+      fc.array(txnCondition, { maxLength: 2 }),
+      fc.array(txnOperation, { maxLength: 5 }),
+      fc.array(txnOperation, { maxLength: 5 }),
+      numbered,
+    ).map(([conditions, then, otherwise, numbered]) => (
+      { op: "txn", if: conditions, then, else: otherwise, ...numbered } as const
+    )),
+  },
   { weight: 1, arbitrary: fc.constant<Command>({ op: "session" }) },
   {
     weight: 4,
-    arbitrary: fc.tuple(name, fc.constantFrom("x", "y"), writeOptions, numbered)
+    arbitrary: fc.tuple(name, value, writeOptions, numbered)
       .map(([key, value, options, numbered]) => put(key, value, { ...options, ...numbered })),
   },
   {
@@ -190,7 +230,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
 
 /** The store in a few lines, without order, bounds or speed. */
 class Model {
-  readonly values = new Map<string, { value: string; version: number }>();
+  values = new Map<string, { value: string; version: number }>();
   readonly answers = new Map<string, Map<number, unknown>>();
 
   apply(command: Command, index: number): unknown {
@@ -206,7 +246,17 @@ class Model {
     return answers.get(seq);
   }
 
-  #write(command: Exclude<Command, { op: "session" }>, index: number): unknown {
+  #write(command: WriteCommand, index: number): unknown {
+    switch (command.op) {
+      case "txn":
+        return this.#transact(command, index);
+      case "increment": {
+        const result = this.#increment(command, index);
+        return result.ok ? { ...result, index } : result;
+      }
+      case "deleteRange":
+        return { ok: true, deleted: this.#deleteRange(command), index };
+    }
     const old = this.values.get(command.key);
     const { ifVersion = old?.version ?? 0, ifValue = old?.value } = command;
     const version = old?.version ?? 0;
@@ -220,6 +270,67 @@ class Model {
     }
     return { ok: true, deleted: this.values.delete(command.key), index, ...previous };
   }
+
+  #increment({ key, by }: { key: string; by: string }, index: number): { ok: boolean } {
+    const old = this.values.get(key);
+    if (old !== undefined && Number.isNaN(parseInt(old.value))) {
+      return { ok: false, code: "notInteger" } as { ok: boolean };
+    }
+    const value = (BigInt(old?.value ?? 0) + BigInt(by)).toString();
+    this.values.set(key, { value, version: index });
+    return { ok: true, value, version: index } as { ok: boolean };
+  }
+
+  #deleteRange({ prefix = "", start = "", end = "\u{10ffff}".repeat(9) }: Range): number {
+    const keys = [...this.values.keys()].filter((key) => {
+      return key.startsWith(prefix) && !isBefore(key, start) && isBefore(key, end);
+    });
+    for (const key of keys) this.values.delete(key);
+    return keys.length;
+  }
+
+  #transact(command: TxnCommand, index: number): unknown {
+    const succeeded = command.if.every(({ key, ...wanted }) => {
+      const { value, version } = this.values.get(key) ?? { value: undefined, version: 0 };
+      const present = { value, version, exists: version > 0 };
+      return Object.entries(wanted).every(([name, it]) => present[name as "value"] === it);
+    });
+    const before = new Map(this.values);
+    const results: unknown[] = [];
+    for (const operation of succeeded ? command.then : command.else) {
+      const result = this.#part(operation, index);
+      if (!result.ok) {
+        this.values = before;
+        return { ...result, operation: results.length };
+      }
+      results.push(result);
+    }
+    return { ok: true, succeeded, results, index };
+  }
+
+  #part(operation: TxnOperation, index: number): { ok: boolean } {
+    const ok = (rest: object): { ok: boolean } => ({ ok: true, ...rest });
+    switch (operation.op) {
+      case "put":
+        this.values.set(operation.key, { value: operation.value, version: index });
+        return ok({ version: index });
+      case "get":
+        return ok({ found: this.values.has(operation.key), ...this.values.get(operation.key) });
+      case "delete":
+        return ok({ deleted: this.values.delete(operation.key) });
+      case "increment":
+        return this.#increment(operation, index);
+      case "deleteRange":
+        return ok({ deleted: this.#deleteRange(operation) });
+    }
+  }
+}
+
+/** In the order of UTF-8 bytes. */
+function isBefore(a: string, b: string): boolean {
+  const left = new TextEncoder().encode(a), right = new TextEncoder().encode(b);
+  const at = left.findIndex((byte, i) => byte !== right[i]);
+  return at === -1 ? left.length < right.length : at >= right.length ? false : left[at]! < right[at]!;
 }
 
 Deno.test("Store.apply() answers as a plain map with conditions and sessions does, whatever the commands", () => {

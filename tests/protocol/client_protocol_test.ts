@@ -286,7 +286,7 @@ Deno.test("parseRequest() names the nearest operation, or all", () => {
   const near = refused({ op: "gte", key: "a" });
   assertEquals([near.code, near.details], ["unknownOperation", { nearest: "get" }]);
   assert(near.message.includes(JSON.stringify(operations.get.example)));
-  const far = refused({ op: "increment", key: "a" });
+  const far = refused({ op: "subscribe", key: "a" });
   assertEquals([far.code, far.details], ["unknownOperation", { nearest: null }]);
   assert(far.message.includes("put, get, delete, list"));
   for (const op of ["constructor", "__proto__", "toString", ""]) {
@@ -382,13 +382,29 @@ Deno.test("parseRequest() answers any bytes, and what it accepts means the same 
       return bytes;
     });
   const fields = fc.dictionary(
-    fc.constantFrom("op", "id", "key", "value", "limit", "prefix", "seq", "session", "count"),
-    fc.oneof(fc.constantFrom("put", "get", "list", "ping", "1", "", null, 0, 1, true), fc.jsonValue()),
+    fc.constantFrom(
+      "op",
+      "id",
+      "key",
+      "value",
+      "limit",
+      "prefix",
+      "seq",
+      "session",
+      "count",
+      "by",
+      "if",
+      "then",
+    ),
+    fc.oneof(
+      fc.constantFrom("put", "get", "list", "increment", "deleteRange", "txn", "1", "", null, 0, 1, true, []),
+      fc.jsonValue(),
+    ),
   ).map((fields) => encoder.encode(JSON.stringify(fields)));
   fc.assert(
     fc.property(fc.oneof(fc.uint8Array({ maxLength: 60 }), mutated, fields), (bytes) => {
       const request = parse(bytes);
-      if (request.op !== "put" && request.op !== "delete") return;
+      if (!("command" in request)) return;
       assertEquals(parseObject({ ...request.command, id: request.id }), request);
     }),
     { numRuns: 5000 },
@@ -402,6 +418,9 @@ Deno.test("helpReply() shows every operation with an example that parses, and fi
     "get",
     "delete",
     "list",
+    "increment",
+    "deleteRange",
+    "txn",
     "session",
     "status",
     "members",

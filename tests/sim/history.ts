@@ -6,13 +6,14 @@
  * @module
  */
 
+import type { TxnCondition, TxnOperation } from "../../lib/kv/command.ts";
 import type { Entry } from "../../lib/raft/types.ts";
 import { Model } from "./model.ts";
 import { Violation } from "./violation.ts";
 
 /** A request. */
 export interface Request {
-  op: "put" | "delete" | "get" | "list" | "session";
+  op: "put" | "delete" | "increment" | "deleteRange" | "txn" | "get" | "list" | "session";
   key?: string;
   value?: string;
   prefix?: string;
@@ -20,6 +21,10 @@ export interface Request {
   consistency?: "stale";
   previous?: true;
   ifVersion?: number;
+  by?: string;
+  if?: TxnCondition[];
+  then?: TxnOperation[];
+  else?: TxnOperation[];
   session?: string;
   seq?: number;
 }
@@ -103,7 +108,8 @@ export class History {
     if (!isStale) check(index >= attempt.floor, "I11", attempt, reply, `${attempt.floor} was known before`);
     if (request.op === "put" || request.op === "delete") this.#onWrite(attempt, reply);
     else if (request.op === "get") this.#onGet(attempt, reply);
-    else this.#onList(attempt, reply);
+    else if (request.op === "list") this.#onList(attempt, reply);
+    else this.#onOtherWrite(attempt, reply);
     this.newestKnown = Math.max(this.newestKnown, index);
   }
 
@@ -124,6 +130,7 @@ export class History {
     }
     check(code !== "sessionExpired", "replies", attempt, reply, "the session is open");
     check(code !== "badRequest", "replies", attempt, reply, "the request is well formed");
+    check(code !== "notInteger" && code !== "tooLarge", "replies", attempt, reply, "it can be carried out");
     attempt.outcome = definite ? "failed" : "unknown";
     if (!definite || request.op !== "put" || request.session !== undefined) return;
     this.#refusedValues.add(request.value!);
@@ -160,6 +167,19 @@ export class History {
       const same = given?.value === expected && (!wasThere || given?.version === before.index);
       check(same, "I11", attempt, reply, `before it the value was ${before.value} of ${before.index}`);
     }
+  }
+
+  /** The whole answer must be the model's. */
+  #onOtherWrite(attempt: Attempt, reply: Reply): void {
+    this.answered.writes++;
+    const { command, kind, answer } = this.model.effects[reply.index]!;
+    const isIt = JSON.stringify(command) === JSON.stringify(attempt.request);
+    check(isIt, "I9", attempt, reply, `the entry there is ${JSON.stringify(command)}`);
+    check(kind === "applied", kind === "repeated" ? "I10" : "I9", attempt, reply, `the entry was ${kind}`);
+    check(this.#isOnMajority(reply.index), "I9", attempt, reply, "it is not on the disks of a majority");
+    const { id: _, ...given } = reply;
+    const same = JSON.stringify(given) === JSON.stringify(answer);
+    check(same, "I11", attempt, reply, `the answer is ${JSON.stringify(answer)}`);
   }
 
   #onGet(attempt: Attempt, reply: Reply): void {

@@ -5,7 +5,8 @@
  * @module
  */
 
-import type { Command } from "../../lib/kv/command.ts";
+import type { Command, TxnCommand, TxnOperation } from "../../lib/kv/command.ts";
+import type { Range } from "../../lib/kv/keys.ts";
 import type { Entry } from "../../lib/raft/types.ts";
 
 type Write = Exclude<Command, { op: "session" }>;
@@ -16,6 +17,8 @@ export interface Effect {
   /** refused: its condition did not hold; repeated: its session had run it before, at `first`. */
   kind: "applied" | "refused" | "repeated" | "none";
   first: number;
+  /** What the client must be told; put and delete are checked field by field. */
+  answer?: object;
 }
 
 /** A value at some moment; null: the key was not there. */
@@ -92,15 +95,67 @@ export class Model {
       numbers.set(seq, index);
       numbers.delete(seq - 4 * answersKept);
     }
+    if (command.op === "put" || command.op === "delete") this.#putOrDelete(command, effect);
+    else if (command.op === "increment") effect.answer = { ...this.#increment(command, index), index };
+    else if (command.op === "deleteRange") {
+      effect.answer = { ok: true, deleted: this.#deleteRange(command, index), index };
+    } else effect.answer = this.#transact(command, index);
+  }
+
+  #putOrDelete(command: Extract<Write, { op: "put" | "delete" }>, effect: Effect): void {
+    const index = effect.first;
     const present = this.at(command.key, index);
     const version = present.value === null ? 0 : present.index;
     if (command.ifVersion !== undefined && command.ifVersion !== version) effect.kind = "refused";
     else if (command.ifValue !== undefined && command.ifValue !== present.value) effect.kind = "refused";
     else if (command.op === "put" || present.value !== null) {
-      const versions = this.#versions.get(command.key) ?? [];
-      this.#versions.set(command.key, versions);
-      versions.push({ index, value: command.op === "put" ? command.value : null });
+      this.#set(command.key, { index, value: command.op === "put" ? command.value : null });
     }
+  }
+
+  #set(key: string, version: Version): void {
+    const versions = this.#versions.get(key) ?? [];
+    this.#versions.set(key, versions);
+    versions.push(version);
+  }
+
+  /** The clients add to integers only. */
+  #increment({ key, by }: { key: string; by: string }, index: number): object {
+    const value = String(BigInt(this.at(key, index).value ?? 0) + BigInt(by));
+    this.#set(key, { index, value });
+    return { ok: true, value, version: index };
+  }
+
+  /** The clients delete by prefix only. */
+  #deleteRange({ prefix }: Range, index: number): number {
+    const keys = this.keysAt(index).filter((key) => key.startsWith(prefix!));
+    for (const key of keys) this.#set(key, { index, value: null });
+    return keys.length;
+  }
+
+  /** The clients' conditions name a version, and what they do never fails. */
+  #transact(command: TxnCommand, index: number): object {
+    const succeeded = command.if.every(({ key, version }) => {
+      const present = this.at(key, index);
+      return version === (present.value === null ? 0 : present.index);
+    });
+    const operations = succeeded ? command.then : command.else;
+    return { ok: true, succeeded, results: operations.map((it) => this.#part(it, index)), index };
+  }
+
+  #part(operation: TxnOperation, index: number): object {
+    if (operation.op === "increment") return this.#increment(operation, index);
+    if (operation.op === "deleteRange") return { ok: true, deleted: this.#deleteRange(operation, index) };
+    const { key } = operation;
+    const { value, index: version } = this.at(key, index);
+    const found = value !== null;
+    if (operation.op === "get") return found ? { ok: true, found, value, version } : { ok: true, found };
+    if (operation.op === "delete") {
+      if (found) this.#set(key, { index, value: null });
+      return { ok: true, deleted: found };
+    }
+    this.#set(key, { index, value: operation.value });
+    return { ok: true, version: index };
   }
 }
 

@@ -94,6 +94,7 @@ function drawTiming(random: Random): Timing {
 /** Bounds so small that they are met; in production only a heavy load meets them. */
 function drawLimits(random: Random): Limits {
   const limits = { ...defaultLimits, requestTimeoutMs: random.pick([300, 1000, 5000]) };
+  limits.segmentBytesMax = random.pick([1000, 5000, 30_000, defaultLimits.segmentBytesMax]);
   if (random.chance(0.3)) limits.requestsInFlightMax = 1 + random.below(3);
   if (random.chance(0.3)) limits.replyBytesMax = 1000;
   if (random.chance(0.3)) limits.appendBytesMax = 1 + random.below(5000);
@@ -126,6 +127,9 @@ function drawWorkload(random: Random): Workload {
     weights: {
       put: random.between(2, 8),
       delete: random.between(0, 1),
+      increment: random.between(0, 3),
+      deleteRange: random.between(0, 0.3),
+      txn: random.between(0, 2),
       get: random.between(1, 6),
       staleGet: random.between(0, 1),
       list: random.between(0, 0.4),

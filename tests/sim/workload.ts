@@ -23,7 +23,10 @@ export interface Workload {
   timeoutMs: number;
   keys: number;
   /** How often each operation is chosen. */
-  weights: Record<"put" | "delete" | "get" | "staleGet" | "list", number>;
+  weights: Record<
+    "put" | "delete" | "increment" | "deleteRange" | "txn" | "get" | "staleGet" | "list",
+    number
+  >;
   /** The part of writes that belong to a session. */
   sessionChance: number;
   /** The part of puts that name a version. */
@@ -46,6 +49,8 @@ const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 /** Some keys sort differently in UTF-16 than in UTF-8. */
 const keyPrefixes = ["a", "b", "\u{1f511}", "\uffee"];
+/** Their values are integers: they are only ever added to and deleted. */
+const counters = ["n1", "n2", "n3"];
 
 /** One client. */
 export class Client {
@@ -123,20 +128,49 @@ export class Client {
     if (kind === "get") return this.#read({ op: "get", key }, done);
     const inSession = random.chance(workload.sessionChance);
     if (inSession && this.#session === null) return this.#openSession(done);
-    const request: Request = kind === "put"
-      ? { op: "put", key, value: this.#newValue() }
-      : { op: "delete", key };
-    if (random.chance(0.2)) request.previous = true;
-    if (kind === "put" && random.chance(workload.conditionChance)) {
-      const { index, value } = this.options.history.model.at(key, this.options.history.newestKnown);
-      request.ifVersion = value === null || random.chance(0.1) ? 0 : index;
-    }
+    const request = this.#newWrite(kind, key);
+    if ((kind === "put" || kind === "delete") && random.chance(0.2)) request.previous = true;
+    if (kind === "put" && random.chance(workload.conditionChance)) request.ifVersion = this.#version(key);
     if (!inSession) return this.#writePlainly(request, done);
     request.session = this.#session!;
     request.seq = this.#nextSeq++;
     // Now and then a client starts over; what the old session still has under way goes on.
     if (random.chance(0.01)) this.#session = null;
     this.#writeOnce(request, this.options.history.newestKnown, done);
+  }
+
+  #newWrite(kind: "put" | "delete" | "increment" | "deleteRange" | "txn", key: string): Request {
+    const { random } = this.options;
+    const counter = random.pick(counters);
+    const by = `${random.chance(0.5) ? "" : "-"}1${random.below(1e9)}${random.below(1e9)}`;
+    switch (kind) {
+      case "put":
+        return { op: "put", key, value: this.#newValue() };
+      case "delete":
+        return { op: "delete", key };
+      case "increment":
+        return { op: "increment", key: counter, by };
+      case "deleteRange":
+        return { op: "deleteRange", prefix: random.pick(["n", ...keyPrefixes.map((it) => `${it}1`)]) };
+      case "txn":
+        return {
+          op: "txn",
+          if: [{ key, version: this.#version(key) }],
+          then: [
+            { op: "increment", key: counter, by },
+            { op: "put", key, value: this.#newValue() },
+            { op: "get", key: this.#key() },
+          ],
+          else: [{ op: "get", key }, { op: "deleteRange", prefix: counter }],
+        };
+    }
+  }
+
+  /** The version of a key as far as anybody was told, or sometimes that of no key. */
+  #version(key: string): number {
+    const { history, random } = this.options;
+    const { index, value } = history.model.at(key, history.newestKnown);
+    return value === null || random.chance(0.1) ? 0 : index;
   }
 
   /** A read may be asked again and again; each time is a read of its own. */

@@ -1,0 +1,164 @@
+/**
+ * What each write does to the keys. All that it looks at is the keys and the command, and what it may not do it
+ * refuses before anything has changed: a transaction that fails in the middle leaves no trace.
+ *
+ * @module
+ */
+
+import type {
+  ConditionFailed,
+  DeleteCommand,
+  IncrementResult,
+  NotInteger,
+  PutCommand,
+  Result,
+  TooLarge,
+  TxnCommand,
+  TxnCondition,
+  TxnOperation,
+  TxnOperationResult,
+  WriteCommand,
+} from "./command.ts";
+import type { Keys } from "./keys.ts";
+
+// These bounds decide what a command does, so nodes with other ones would diverge: they are part of the state machine.
+
+/** An integer has at most so many digits, so that no command takes long to count. */
+export const integerDigitsMax = 1000;
+/** One entry takes at most so many keys away by their range. */
+export const deletedKeysMax = 10_000;
+/** A transaction answers values of at most so many UTF-16 units in all, one value aside. */
+export const answeredUnitsMax = 2 << 20;
+
+/** Carries out a write whose turn it is. */
+export function writeNow(keys: Keys, command: WriteCommand, index: number): Result {
+  switch (command.op) {
+    case "put":
+    case "delete":
+      return checkCondition(keys, command) ?? putOrDelete(keys, command, index);
+    case "increment":
+      return increment(keys, command, index);
+    case "deleteRange": {
+      const { deleted, more } = keys.deleteRange(command, deletedKeysMax);
+      return { ok: true, deleted, ...(more ? { more } : {}), index };
+    }
+    case "txn":
+      return transact(keys, command, index);
+  }
+}
+
+function putOrDelete(keys: Keys, command: PutCommand | DeleteCommand, index: number): Result {
+  const { op, key } = command;
+  if (op === "put") {
+    const previous = command.previous ? { previous: keys.get(key) ?? null } : null;
+    keys.set(key, { value: command.value, version: index });
+    return { ok: true, index, version: index, ...previous };
+  }
+  const present = keys.get(key);
+  if (present !== undefined) keys.delete(key);
+  const deleted = present !== undefined;
+  if (command.previous) return { ok: true, deleted, index, previous: present ?? null };
+  return { ok: true, deleted, index };
+}
+
+function checkCondition(keys: Keys, command: PutCommand | DeleteCommand): ConditionFailed | null {
+  const { key, ifVersion, ifValue } = command;
+  if (ifVersion === undefined && ifValue === undefined) return null;
+  const present = keys.get(key);
+  const version = present?.version ?? 0;
+  const holds = (ifVersion === undefined || ifVersion === version) &&
+    (ifValue === undefined || ifValue === present?.value);
+  return holds ? null : { ok: false, code: "conditionFailed", version };
+}
+
+function increment(
+  keys: Keys,
+  { key, by }: { key: string; by: string },
+  index: number,
+): IncrementResult | NotInteger | TooLarge {
+  const present = keys.get(key);
+  if (present !== undefined && !isInteger(present.value)) {
+    return { ok: false, code: "notInteger" };
+  }
+  const value = String(BigInt(present?.value ?? "0") + BigInt(by));
+  if (!isInteger(value)) return { ok: false, code: "tooLarge", what: "digits", limit: integerDigitsMax };
+  keys.set(key, { value, version: index });
+  return { ok: true, value, version: index, index };
+}
+
+const integer = new RegExp(`^-?[0-9]{1,${integerDigitsMax}}$`);
+
+/** Whether a text is a decimal integer that `increment` takes. */
+export function isInteger(text: string): boolean {
+  return integer.test(text);
+}
+
+/** A part of a transaction could not be carried out, or its answer was too large. */
+type Failure = NotInteger | TooLarge;
+
+function transact(keys: Keys, command: TxnCommand, index: number): Result {
+  const succeeded = command.if.every((condition) => holds(keys, condition));
+  const before = keys.clone();
+  const results: TxnOperationResult[] = [];
+  const left = { keys: deletedKeysMax, units: answeredUnitsMax, values: 0 };
+  for (const operation of succeeded ? command.then : command.else) {
+    const result = carryOut(keys, operation, { index, left });
+    if (!result.ok) {
+      keys.become(before);
+      return { ...result, operation: results.length };
+    }
+    results.push(result);
+  }
+  return { ok: true, succeeded, results, index };
+}
+
+function holds(keys: Keys, { key, version, value, exists }: TxnCondition): boolean {
+  const present = keys.get(key);
+  return (version === undefined || version === (present?.version ?? 0)) &&
+    (value === undefined || value === present?.value) &&
+    (exists === undefined || exists === (present !== undefined));
+}
+
+/** What a transaction may still do. */
+interface Allowance {
+  keys: number;
+  units: number;
+  values: number;
+}
+
+function carryOut(
+  keys: Keys,
+  operation: TxnOperation,
+  { index, left }: { index: number; left: Allowance },
+): TxnOperationResult | Failure {
+  switch (operation.op) {
+    case "put":
+      keys.set(operation.key, { value: operation.value, version: index });
+      return { ok: true, version: index };
+    case "get": {
+      const found = keys.get(operation.key);
+      if (found === undefined) return { ok: true, found: false };
+      left.units -= found.value.length;
+      left.values++;
+      if (left.units < 0 && left.values > 1) {
+        return { ok: false, code: "tooLarge", what: "answeredValues", limit: answeredUnitsMax };
+      }
+      return { ok: true, found: true, value: found.value, version: found.version };
+    }
+    case "delete": {
+      const deleted = keys.get(operation.key) !== undefined;
+      if (deleted) keys.delete(operation.key);
+      return { ok: true, deleted };
+    }
+    case "increment": {
+      const result = increment(keys, operation, index);
+      return result.ok ? { ok: true, value: result.value, version: index } : result;
+    }
+    case "deleteRange": {
+      const { deleted, more } = keys.deleteRange(operation, left.keys);
+      left.keys -= deleted;
+      if (more) return { ok: false, code: "tooLarge", what: "deletedKeys", limit: deletedKeysMax };
+      return { ok: true, deleted };
+    }
+  }
+}
