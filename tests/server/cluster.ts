@@ -6,22 +6,13 @@
  */
 
 import { assert } from "@std/assert";
+import { timingModes } from "../../lib/cli/timing.ts";
 import type { Connection } from "../../lib/io/io.ts";
 import { defaultLimits, type Limits } from "../../lib/server/options.ts";
 import { Server } from "../../lib/server/server.ts";
 import { FolderError } from "../../lib/storage/storage.ts";
 import { Random } from "../sim/random.ts";
 import { calm, type Machine, World } from "../sim/world.ts";
-
-/** Fast mode. */
-const timing = {
-  eventLoopDelayMs: 0,
-  heartbeatIntervalMs: 50,
-  electionTimeoutMinMs: 150,
-  electionTimeoutMaxMs: 300,
-  networkDelayMs: 0,
-  clientDelayMs: 0,
-};
 
 /** One node. */
 export interface Node {
@@ -122,7 +113,7 @@ export class SmallCluster {
       clientBindAddress: `n${id}:9080`,
       clientAddress: `n${id}:9080`,
       cluster: this.listed.map((other) => ({ id: other, address: `n${other}:8080` })),
-      timing,
+      timing: timingModes.fast,
       limits: this.limits,
       log: (level, message) => this.world.note(node.machine.name, `${level}: ${message}`),
       onStop: (error) => {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { timingModes } from "../../lib/cli/timing.ts";
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { defaultLimits, type ServerOptions } from "../../lib/server/options.ts";
 import { NodeIdentity } from "../../lib/server/identity.ts";
@@ -23,14 +24,7 @@ function identityOf(identity: Identity | null): NodeIdentity {
     clientBindAddress: "n1:9080",
     clientAddress: "n1:9080",
     cluster,
-    timing: {
-      eventLoopDelayMs: 0,
-      heartbeatIntervalMs: 50,
-      electionTimeoutMinMs: 150,
-      electionTimeoutMaxMs: 300,
-      networkDelayMs: 0,
-      clientDelayMs: 0,
-    },
+    timing: timingModes.fast,
     limits: defaultLimits,
     log: () => {},
     onStop: () => {},

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertGreater, assertMatch } from "@std/assert";
-import { type Node, SmallCluster } from "./cluster.ts";
+import { type Client, type Node, SmallCluster } from "./cluster.ts";
 
 Deno.test("Server.constructor() lets a read see the writes before it on its connection, and not those behind it", () => {
   const cluster = new SmallCluster("order on a connection");
@@ -69,8 +69,8 @@ Deno.test("Server.close() of a node whose peers are gone stops in time, with wha
   assert(cluster.world.scheduler.now - before < 1000);
 });
 
-/** Says on the raft port of `node` what a process on a copy of the folder of `twin` would say. */
-function speakAs(cluster: SmallCluster, node: Node, twin: Node, fields: Record<string, unknown>): string {
+/** A line to the raft port of `node`, opened by what a process on a copy of the folder of `twin` would say. */
+function lineAs(cluster: SmallCluster, node: Node, twin: Node, fields: Record<string, unknown>): Client {
   const { members } = node.server!.raft.configuration;
   const line = cluster.client(node, 8080);
   line.send({
@@ -87,6 +87,12 @@ function speakAs(cluster: SmallCluster, node: Node, twin: Node, fields: Record<s
     founded: false,
     ...fields,
   });
+  return line;
+}
+
+/** Why such a hello is refused. */
+function speakAs(cluster: SmallCluster, node: Node, twin: Node, fields: Record<string, unknown>): string {
+  const line = lineAs(cluster, node, twin, fields);
   cluster.until(() => line.isClosed, "the line is closed");
   return line.replies.find((reply) => reply.type === "refused")!.reason as string;
 }
@@ -193,21 +199,7 @@ Deno.test("PeerLinks.onHello() drops what an earlier process of the same node st
   const cluster = new SmallCluster("two processes");
   const node = cluster.leader!;
   const twin = cluster.follower;
-  const line = cluster.client(node, 8080);
-  const { members } = node.server!.raft.configuration;
-  line.send({
-    type: "hello",
-    versions: { min: 1, max: 1 },
-    nodeId: twin.id,
-    incarnation: members.find((member) => member.id === twin.id)!.incarnation,
-    starts: 2,
-    nonce: "a later process",
-    clientAddress: "elsewhere:9080",
-    cluster: members.map(({ id, address }) => ({ id, address })),
-    clusterId: null,
-    members: null,
-    founded: false,
-  });
+  const line = lineAs(cluster, node, twin, { starts: 2, nonce: "a later process" });
   cluster.until(() => line.replies.length > 0, "an answer");
   const match = () => node.server!.raft.progress().find(({ id }) => id === twin.id)!.matchIndex;
   const before = match();

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { timingModes } from "../../lib/cli/timing.ts";
 import type { Connection, Io } from "../../lib/io/io.ts";
 import { defaultLimits } from "../../lib/server/options.ts";
 import { Cluster, type Node } from "./cluster.ts";
@@ -44,14 +45,7 @@ const filler = "x".repeat(700);
 export const calmScenario: Scenario = {
   ...drawScenario(new Random("nothing of it is used")),
   nodes: 3,
-  timing: {
-    eventLoopDelayMs: 0,
-    heartbeatIntervalMs: 50,
-    electionTimeoutMinMs: 150,
-    electionTimeoutMaxMs: 300,
-    networkDelayMs: 0,
-    clientDelayMs: 0,
-  },
+  timing: timingModes.fast,
   limits: Object.assign({}, defaultLimits, { segmentBytesMax: 3000 }),
   world: calm,
 };
