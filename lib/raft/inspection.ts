@@ -49,7 +49,16 @@ function inspectPast(
 ): string | null {
   const { commitIndex, currentTerm, log } = state;
   if (term < currentTerm) return null; // the sender is only told so
-  const places = [{ index: prevLogIndex, term: prevLogTerm }, ...entries];
-  const other = places.find((place) => place.index <= commitIndex && log.termAt(place.index) !== place.term);
-  return other === undefined ? null : `it contradicts entry ${other.index}, which is committed`;
+  const contradicts = (place: { index: number; term: number }) =>
+    place.index <= commitIndex && log.termAt(place.index) !== place.term;
+  if (contradicts({ index: prevLogIndex, term: prevLogTerm })) return contradiction(prevLogIndex);
+  for (const entry of entries) {
+    if (entry.index > commitIndex) break; // as a rule already the first one
+    if (contradicts(entry)) return contradiction(entry.index);
+  }
+  return null;
+}
+
+function contradiction(index: number): string {
+  return `it contradicts entry ${index}, which is committed`;
 }

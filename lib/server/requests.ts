@@ -60,16 +60,10 @@ interface Moment {
 /** Carries out a request in the `order` of its connection; `answer` is called once, now or later. */
 export function answerRequest(request: Request, answer: Answer, call: RequestCall): void {
   const { store } = call.context;
+  if ("command" in request) return write(request, answer, call);
   switch (request.op) {
     case "refused":
       return answer(errorReply(request.id, request.error));
-    case "put":
-    case "delete":
-    case "increment":
-    case "deleteRange":
-    case "txn":
-    case "session":
-      return write(request, answer, call);
     case "get":
       return read(request, answer, call, (at) => {
         const found = store.get(request.key);

@@ -5,11 +5,11 @@
  * @module
  */
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { Disk, Done } from "../../lib/io/io.ts";
 import { makeEntry } from "../../lib/raft/entry.ts";
 import type { Entry, HardState, Write } from "../../lib/raft/types.ts";
-import { type Identity, type Recovered, Storage } from "../../lib/storage/storage.ts";
+import { FolderError, type Identity, type Recovered, Storage } from "../../lib/storage/storage.ts";
 import { FakeDisk } from "../sim/fake_disk.ts";
 import { Random } from "../sim/random.ts";
 import { Life, Scheduler } from "../sim/scheduler.ts";
@@ -104,6 +104,25 @@ export function open(
   folder.do((done) => storage.repair(done));
   folder.do((done) => storage.saveIdentity({ ...identity, starts: (found.identity?.starts ?? 0) + 1 }, done));
   return { storage, found };
+}
+
+/** Recovers a folder, or returns what it says against that. In no case may it have changed anything. */
+export function recover(folder: Folder): Recovered | FolderError {
+  try {
+    return new Storage(folder.disk).recover(identity.nodeId);
+  } catch (error) {
+    if (error instanceof FolderError) return error;
+    throw error;
+  } finally {
+    assertEquals(folder.operations, []);
+  }
+}
+
+/** Checks that a folder is refused with these words, and left as it was. */
+export function refused(folder: Folder, ...said: string[]): void {
+  const outcome = recover(folder);
+  assert(outcome instanceof FolderError, "the folder is refused");
+  for (const words of said) assertStringIncludes(outcome.message, words);
 }
 
 /** `count` entries of one term behind `before`; `size` is about the length of each line. */

@@ -1,8 +1,19 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { makeEntry, sealLine } from "../../lib/raft/entry.ts";
 import type { Entry } from "../../lib/raft/types.ts";
-import { FolderError, type Recovered, Storage } from "../../lib/storage/storage.ts";
-import { entriesAfter, Folder, identity, lines, logName, open, stateName, write } from "./folder.ts";
+import { FolderError, Storage } from "../../lib/storage/storage.ts";
+import {
+  entriesAfter,
+  Folder,
+  identity,
+  lines,
+  logName,
+  open,
+  recover,
+  refused as refusedFolder,
+  stateName,
+  write,
+} from "./folder.ts";
 
 const term1 = { currentTerm: 1, votedFor: null };
 
@@ -36,22 +47,8 @@ function folderWith(files: { state: Uint8Array | null; log: Uint8Array | null })
   return folder;
 }
 
-/** Recovers a folder, or returns what it says against that. In no case may it have changed anything. */
-function recover(folder: Folder): Recovered | FolderError {
-  try {
-    return new Storage(folder.disk).recover(identity.nodeId);
-  } catch (error) {
-    if (error instanceof FolderError) return error;
-    throw error;
-  } finally {
-    assertEquals(folder.operations, []);
-  }
-}
-
 function refused(files: { state: Uint8Array | null; log: Uint8Array | null }, ...said: string[]): void {
-  const outcome = recover(folderWith(files));
-  assert(outcome instanceof FolderError, "the folder is refused");
-  for (const words of said) assertStringIncludes(outcome.message, words);
+  refusedFolder(folderWith(files), ...said);
 }
 
 /** Checks that a damaged log is cut to its first `count` entries, the rest saved aside, and that it works again. */

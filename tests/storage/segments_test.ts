@@ -3,7 +3,7 @@ import type { Disk } from "../../lib/io/io.ts";
 import { sealLine } from "../../lib/raft/entry.ts";
 import type { Entry } from "../../lib/raft/types.ts";
 import { FolderError, type Recovered, Storage } from "../../lib/storage/storage.ts";
-import { entriesAfter, Folder, identity, lines, open, stateName, write } from "./folder.ts";
+import { entriesAfter, Folder, identity, lines, open, refused, stateName, write } from "./folder.ts";
 
 const term1 = { currentTerm: 1, votedFor: null };
 const term2 = { currentTerm: 2, votedFor: null };
@@ -54,24 +54,6 @@ function folderWith({ files }: Left, changes: Record<string, Uint8Array | null> 
   for (const [name, bytes] of Object.entries(changes)) folder.put(name, bytes);
   folder.operations = [];
   return folder;
-}
-
-/** Recovers a folder, or returns what it says against that. In no case may it have changed anything. */
-function recover(folder: Folder): Recovered | FolderError {
-  try {
-    return new Storage(folder.disk).recover(identity.nodeId);
-  } catch (error) {
-    if (error instanceof FolderError) return error;
-    throw error;
-  } finally {
-    assertEquals(folder.operations, []);
-  }
-}
-
-function refused(folder: Folder, ...said: string[]): void {
-  const outcome = recover(folder);
-  assert(outcome instanceof FolderError, "the folder is refused");
-  for (const words of said) assertStringIncludes(outcome.message, words);
 }
 
 /** Checks that a folder keeps the first `count` entries and works again. */
