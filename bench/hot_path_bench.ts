@@ -66,6 +66,7 @@ class InstantCluster {
     this.nodes = ids.map((id) => {
       const raft = new Raft({
         id,
+        incarnation: "0123456789abcdef",
         electionTimeoutTicks: { min: 10, max: 20 },
         heartbeatTicks: 2,
         appendBytesMax,
@@ -73,7 +74,7 @@ class InstantCluster {
         uncommittedBytesMax,
         committedEntriesMax,
         random: () => 0,
-      }, { hardState: { currentTerm: 0, votedFor: null }, entries: [] });
+      }, { hardState: { currentTerm: 0, votedFor: null, admittedIndex: 0 }, snapshot: null, entries: [] });
       raft.found({ members });
       return raft;
     });

@@ -64,7 +64,7 @@ async function look(id: number): Promise<Found> {
     const state = folder.disk.read(stateFile);
     await folder.close();
     if (state === null) return { isUsed: false, members: null };
-    const { pinned } = decodeState(state, id).identity;
+    const pinned = decodeState(state, id)?.identity.pinned; // none: it is damaged, as its node will say
     return { isUsed: true, members: pinned?.map((member) => member.id) ?? null };
   } catch (error) {
     if (error instanceof FolderLocked) throw new CommandError(error.message, exitCodes.folder);

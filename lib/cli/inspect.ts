@@ -1,136 +1,88 @@
 /**
- * `kvapp inspect`: what the folder of a stopped node holds, and what a start would do about it.
+ * `kvapp inspect`: what the folder of a stopped node holds, what a start would do about it, and with `--repair` the same
+ * without a start. Without that option nothing in the folder is changed.
  *
  * @module
  */
 
-import type { Entry } from "../raft/types.ts";
-import { stateFile } from "../storage/formats.ts";
 import { CommandError, exitCodes, UsageError } from "./exit.ts";
 import type { Subcommand } from "./help.ts";
 import { readFolder } from "./inspect_folder.ts";
-import {
-  type FileReport,
-  inspect,
-  type LogFileReport,
-  type Position,
-  type Report,
-} from "./inspect_report.ts";
-import { harmlessLine, print, printError, table } from "./output.ts";
+import { repairFolder } from "./inspect_repair.ts";
+import { inspect, type Report } from "./inspect_report.ts";
+import { printSnapshot } from "./inspect_snapshots.ts";
+import { describe, EntryPrinter, warningOf } from "./inspect_text.ts";
+import type { Parsed } from "./options.ts";
+import { print, printError } from "./output.ts";
 
 /** `kvapp inspect`. */
 export const inspectCommand: Subcommand = {
   name: "inspect",
-  summary: "reads the folder of a stopped node: files, indexes, terms, damage",
-  usage: ["inspect DIR [--json]", "inspect DIR --log [--json]"],
+  summary: "reads the folder of a stopped node: files, indexes, terms, damage; and repairs it",
+  usage: [
+    "inspect DIR [--json]",
+    "inspect DIR --log [--json]",
+    "inspect DIR --snapshot [--json]",
+    "inspect DIR --repair [--accept-loss] [--json]",
+  ],
   options: [
     { name: "log", text: "print the entries instead, one a line: index, term, kind, command" },
-    { name: "json", text: "the report as one line of JSON; with --log the lines as they stand in the files" },
+    {
+      name: "snapshot",
+      text: "print the newest whole snapshot instead, one key a line: key, version, value",
+    },
+    { name: "repair", text: "do to the folder what a start would do, and tell what was done" },
+    { name: "accept-loss", text: "with --repair: give up what is lost, and let the node take part as it is" },
+    {
+      name: "json",
+      text: "the report as one line of JSON; with --log and --snapshot the lines as they stand in the files",
+    },
   ],
   details:
-    "Nothing in the folder is changed. What a crash cut short is told, and harmless: the next start cuts\n" +
-    "it off. Exit code 4: a start would refuse the folder, a node runs on it, or it is no data folder.",
+    "Only --repair changes anything. What a crash cut short is told, and harmless: the next start cuts it off.\n" +
+    "Damage is repaired by a start too, if the cluster has other nodes: the node then takes part again once they\n" +
+    "have given it back what it lacks. Where there are none, or too few, --repair --accept-loss keeps what is good\n" +
+    "up to the damage. What the node acknowledged behind that is gone then, and so are its votes: on a cluster of\n" +
+    "several nodes, writes that clients were told are done may vanish. What is cut off is kept in torn/ and\n" +
+    "damaged/. Exit code 4: a start would refuse the folder, a node runs on it, or it is no data folder; 1: there is\n" +
+    "no snapshot, or no loss to accept.",
   async run(parsed) {
     const [path, ...others] = parsed.rest;
     if (path === undefined || others.length > 0) {
       throw new UsageError("name one data folder, such as ./data or ./kvapp-dev/1");
     }
+    checkFlags(parsed);
+    const json = parsed.flag("json");
+    if (parsed.flag("repair")) {
+      return await repairFolder(path, { acceptLoss: parsed.flag("accept-loss"), json });
+    }
     const folder = await readFolder(path);
     try {
-      const entries = parsed.flag("log") ? new EntryPrinter(parsed.flag("json")) : null;
+      const entries = parsed.flag("log") ? new EntryPrinter(json) : null;
       const report = inspect(path, folder, (entry) => entries?.add(entry));
       if (entries !== null) entries.end(report);
-      else print(parsed.flag("json") ? JSON.stringify(report) : describe(report));
-      if (report.damage !== null) throw new CommandError(report.damage, exitCodes.folder);
+      else if (parsed.flag("snapshot")) printSnapshot(folder.disk, newestIn(report), { json });
+      else print(json ? JSON.stringify(report) : describe(report));
+      if (report.refusal !== null) throw new CommandError(report.refusal, exitCodes.folder);
+      const warning = warningOf(report);
+      if (warning !== null) printError(`kvapp: warning: ${warning}`);
       return exitCodes.done;
     } finally {
-      folder.close();
+      await folder.close();
     }
   },
 };
 
-const decoder = new TextDecoder();
-
-/** The report for people. */
-function describe(report: Report): string {
-  const { identity, currentTerm, votedFor, members, log, vouched, files, start, damage } = report;
-  const hasState = files.some(({ name }) => name === stateFile);
-  const unread = `${stateFile} ${hasState ? "cannot be read" : "is missing"}`;
-  const facts = [
-    ["folder", report.folder],
-    ["node", identity === null ? unread : `${identity.nodeId}, incarnation ${identity.incarnation}`],
-    ["starts", identity === null ? unread : String(identity.starts)],
-    ["cluster", identity === null ? unread : identity.clusterId ?? "none yet"],
-    ["members", members === null ? "none yet" : describeMembers(members)],
-    ["term", currentTerm === null ? unread : `${currentTerm}, voted for ${votedFor ?? "nobody"}`],
-    ["log", log === null ? "no entry" : describeRange(log.first, log.last)],
-    ["durable", vouched.index === 0 ? "nothing says so" : `up to entry ${vouched.index}, says ${vouched.by}`],
-  ] as const;
-  const fileRows = files.map((file) => [harmlessLine(file.name), String(file.bytes), describeFile(file)]);
-  return [
-    ...facts.map(([name, text]) => `${name.padEnd(9)}${harmlessLine(text)}`),
-    "",
-    table([["FILE", "BYTES", "HOLDS"], ...fileRows]),
-    "",
-    damage === null ? "The folder is whole. A start would say:" : "A start would refuse this folder.",
-    ...start.map((note) => `  ${harmlessLine(note)}`),
-  ].join("\n");
-}
-
-function describeMembers({ from, list }: NonNullable<Report["members"]>): string {
-  const nodes = list.map(({ id, address }) => `${id}=${address}`).join(", ");
-  return `${nodes} (${from === "pinned" ? "agreed on, not founded yet" : `entry ${from}`})`;
-}
-
-function describeFile({ name, log }: FileReport): string {
-  if (name === stateFile) return "identity, term, vote";
-  if (name.startsWith("torn/")) return "what a crash cut short and a start cut off";
-  if (log === undefined) return "";
-  const { first, last, mark, bad } = log;
-  const parts = [first === null || last === null ? "no entry" : describeRange(first, last)];
-  if (mark !== null) parts.push(`durable up to entry ${mark}`);
-  if (bad !== null) parts.push(describeBad(bad));
-  return parts.join("; ");
-}
-
-function describeRange(first: Position, last: Position): string {
-  const terms = first.term === last.term ? `term ${first.term}` : `terms ${first.term} to ${last.term}`;
-  return `entries ${first.index} to ${last.index}, ${terms}`;
-}
-
-function describeBad({ offset, index, bytes, reason }: NonNullable<LogFileReport["bad"]>): string {
-  return `bad from byte ${offset}, entry ${index}: ${reason} (${bytes} bytes)`;
-}
-
-/** Prints the entries of a log as they are read, many at a time. */
-class EntryPrinter {
-  readonly #json: boolean;
-  #lines: string[] = [];
-
-  constructor(json: boolean) {
-    this.#json = json;
+function checkFlags(parsed: Parsed): void {
+  const given = ["log", "snapshot", "repair"].filter((name) => parsed.flag(name));
+  if (given.length > 1) throw new UsageError(`give --${given[0]} or --${given[1]}, not both`);
+  if (parsed.flag("accept-loss") && !parsed.flag("repair")) {
+    throw new UsageError("--accept-loss goes with --repair: give both, once you know what is lost");
   }
+}
 
-  add({ index, term, kind, command, line }: Entry): void {
-    const text = command === null ? "" : JSON.stringify(command);
-    this.#lines.push(
-      this.#json
-        ? decoder.decode(line.subarray(0, -1))
-        : `${index}\t${term}\t${kind}\t${harmlessLine(text)}`.trimEnd(),
-    );
-    if (this.#lines.length === 1000) this.#flush();
-  }
-
-  /** Prints what is left, and on stderr what of the log could not be read. */
-  end({ files }: Report): void {
-    this.#flush();
-    for (const { name, log } of files) {
-      if (log?.bad) printError(`kvapp: ${name} is ${describeBad(log.bad)}`);
-    }
-  }
-
-  #flush(): void {
-    if (this.#lines.length > 0) print(this.#lines.join("\n"));
-    this.#lines = [];
-  }
+function newestIn({ folder, snapshot, files }: Report): number {
+  if (snapshot !== null) return snapshot.index;
+  const isBroken = files.some((file) => file.snapshot !== undefined);
+  throw new CommandError(`${folder} has no ${isBroken ? "whole " : ""}snapshot: see kvapp inspect ${folder}`);
 }

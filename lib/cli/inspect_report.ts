@@ -5,21 +5,19 @@
  * @module
  */
 
-import type { Disk } from "../io/io.ts";
 import { configurationOf, decodeEntry, isSealed } from "../raft/entry.ts";
 import type { Entry, Member } from "../raft/types.ts";
 import {
   decodeMark,
-  decodeState,
-  FolderError,
   type Identity,
   isEntryLine,
   type Mark,
   type State,
   stateFile,
 } from "../storage/formats.ts";
-import { Storage } from "../storage/storage.ts";
 import type { ReadFolder } from "./inspect_folder.ts";
+import { readSnapshotFile, type SnapshotFileReport } from "./inspect_snapshots.ts";
+import { abstains, judge, type Verdict } from "./inspect_verdict.ts";
 
 /** All that there is to say of a folder; what cannot be read is null. */
 export interface Report {
@@ -27,17 +25,27 @@ export interface Report {
   identity: Omit<Identity, "pinned"> | null;
   currentTerm: number | null;
   votedFor: number | null;
-  /** The latest configuration in the log, or the one that is being founded. */
+  /** The latest configuration that can be read, or the one that is being founded. */
   members: { from: number | "pinned"; list: Member[] } | null;
+  /** Index of the entry that made the folder a member's; 0: none did; null: the state file cannot be read. */
+  admitted: number | null;
+  /** It belongs to a cluster that has not admitted it, so its node takes no part in decisions. */
+  abstains: boolean;
+  /** The newest whole snapshot, and how the log goes on behind it. */
+  snapshot: (Position & { keys: number; sessions: number; logBehind: Range | null }) | null;
   /** Entries that follow each other without a gap or a bad line. */
-  log: { first: Position; last: Position } | null;
+  log: Range | null;
   /** The log was durable up to this entry, and what says so. */
   vouched: { index: number; by: string };
   files: FileReport[];
+  /** What a start would do: just start; take the loss on itself and be repaired by the others; or refuse. */
+  verdict: "starts" | "repairsItself" | "refuses";
   /** What a start would say and do; none when it would refuse. */
   start: string[];
-  /** Why a start would refuse the folder. */
+  /** What the folder has lost that its node may have promised. */
   damage: string | null;
+  /** Why a start would refuse the folder, or soon give up. */
+  refusal: string | null;
 }
 
 /** One file of the folder. */
@@ -46,6 +54,8 @@ export interface FileReport {
   bytes: number;
   /** What it holds up to its first bad line; only for files of the log. */
   log?: LogFileReport;
+  /** Only for snapshots. */
+  snapshot?: SnapshotFileReport;
 }
 
 /** What a file of the log holds. */
@@ -61,6 +71,12 @@ export interface LogFileReport {
   bad: { offset: number; index: number; bytes: number; reason: string } | null;
 }
 
+/** The first and the last of entries that follow each other. */
+export interface Range {
+  first: Position;
+  last: Position;
+}
+
 /** Where an entry stands in the log. */
 export interface Position {
   index: number;
@@ -72,10 +88,13 @@ const decoder = new TextDecoder();
 
 /** Reads a folder. Each entry of the log is given to `onEntry` as it is read, in the order of the files. */
 export function inspect(path: string, { disk, size }: ReadFolder, onEntry: (entry: Entry) => void): Report {
-  const { state, start, damage } = judge(disk);
+  const verdict = judge(disk);
+  const { state, found } = verdict;
   const configurations: Entry[] = [];
   const files = disk.list().map((name): FileReport => {
     const bytes = size(name);
+    const snapshot = readSnapshotFile(disk, name);
+    if (snapshot !== null) return { name, bytes, snapshot };
     const firstIndex = /^log\/(\d+)\.log$/.exec(name)?.[1];
     if (firstIndex === undefined) return { name, bytes };
     const log = readLogFile(disk.read(name)!, Number(firstIndex), (entry) => {
@@ -89,40 +108,56 @@ export function inspect(path: string, { disk, size }: ReadFolder, onEntry: (entr
     identity: state === null ? null : withoutPinned(state.identity),
     currentTerm: state?.hardState.currentTerm ?? null,
     votedFor: state?.hardState.votedFor ?? null,
-    members: membersIn(configurations.at(-1), state),
-    log: wholeLog(files),
+    members: membersIn(verdict, configurations.at(-1)),
+    ...admissionIn(verdict),
+    snapshot: newestWhole(files, verdict),
+    log: wholeLog(files, verdict),
     vouched: vouchedFor(files, state),
     files,
-    start,
-    damage,
+    verdict: verdict.refusal !== null ? "refuses" : found?.damage == null ? "starts" : "repairsItself",
+    start: verdict.refusal === null ? found?.notes ?? [] : [],
+    damage: found?.damage ?? null,
+    refusal: verdict.refusal,
   };
-}
-
-/** The state file, and what the node's own recovery says of the folder. */
-function judge(disk: Disk): { state: State | null; start: string[]; damage: string | null } {
-  const bytes = disk.read(stateFile);
-  // The file says whose it is. If that is not to be trusted, its checksum tells, whatever node asks.
-  const nodeId = Number(/"nodeId":(\d+)/.exec(bytes === null ? "" : decoder.decode(bytes))?.[1] ?? 0);
-  let state: State | null = null;
-  try {
-    if (bytes !== null) state = decodeState(bytes, nodeId);
-    return { state, start: new Storage(disk).recover(nodeId).notes, damage: null };
-  } catch (error) {
-    if (error instanceof FolderError) return { state, start: [], damage: error.message };
-    throw error;
-  }
 }
 
 function withoutPinned({ nodeId, incarnation, starts, clusterId }: Identity): Omit<Identity, "pinned"> {
   return { nodeId, incarnation, starts, clusterId };
 }
 
-function membersIn(configuration: Entry | undefined, state: State | null): Report["members"] {
-  if (configuration !== undefined) {
-    return { from: configuration.index, list: configurationOf(configuration).members };
+/** Of a damaged folder what the state file says, of another one what a start would find. */
+function admissionIn(verdict: Verdict): Pick<Report, "admitted" | "abstains"> {
+  const { state, found } = verdict;
+  if (found === null || found.damage !== null || verdict.identity === null) {
+    const admitted = state?.hardState.admittedIndex ?? null;
+    return { admitted, abstains: admitted === 0 && verdict.configurationIndex > 0 };
   }
+  return { admitted: verdict.admittedIndex, abstains: abstains(verdict) };
+}
+
+/** The configuration that a start would find; where it would find none, what else can be read. */
+function membersIn(verdict: Verdict, readable: Entry | undefined): Report["members"] {
+  const { configuration, configurationIndex, state } = verdict;
+  if (configurationIndex > 0) return { from: configurationIndex, list: configuration.members };
+  if (readable !== undefined) return { from: readable.index, list: configurationOf(readable).members };
   const pinned = state?.identity.pinned ?? null;
   return pinned === null ? null : { from: "pinned", list: pinned };
+}
+
+function newestWhole(files: readonly FileReport[], { found }: Verdict): Report["snapshot"] {
+  const newest = files.findLast(({ snapshot }) => snapshot?.isWhole)?.snapshot;
+  if (newest === undefined) return null;
+  const { index, term, keys, sessions } = newest;
+  return { index, term: term!, keys: keys!, sessions: sessions!, logBehind: rangeOf(found?.entries ?? []) };
+}
+
+function rangeOf(entries: readonly Entry[]): Range | null {
+  const [first, last] = [entries[0], entries.at(-1)];
+  if (first === undefined || last === undefined) return null;
+  return {
+    first: { index: first.index, term: first.term },
+    last: { index: last.index, term: last.term },
+  };
 }
 
 /** Reads a file of the log up to its first bad line. */
@@ -191,8 +226,11 @@ function readLine(line: Uint8Array, next: Next): Line {
   return { is: "entry", entry };
 }
 
-/** From the first file on, as far as each entry follows the one before it. */
-function wholeLog(files: readonly FileReport[]): Report["log"] {
+/**
+ * From the first file on, as far as each entry follows the one before it. What is bad in front of a snapshot does not
+ * count: then it is what the log has behind the snapshot.
+ */
+function wholeLog(files: readonly FileReport[], { found }: Verdict): Report["log"] {
   let first: Position | null = null;
   let last: Position | null = null;
   for (const { log } of files) {
@@ -202,7 +240,9 @@ function wholeLog(files: readonly FileReport[]): Report["log"] {
     last = log.last;
     if (log.bad !== null) break;
   }
-  return first === null || last === null ? null : { first, last };
+  const read = first === null || last === null ? null : { first, last };
+  const behind = found === null ? null : rangeOf(found.entries);
+  return behind !== null && (read === null || read.last.index < behind.first.index) ? behind : read;
 }
 
 /** The highest of all that vouch for the log. */

@@ -27,7 +27,7 @@ interface Answer {
 /** `kvapp status`. */
 export const statusCommand: Subcommand = {
   name: "status",
-  summary: "shows every node of a cluster: role, term, indexes, uptime, version",
+  summary: "shows every node of a cluster: role, term, indexes, disk, uptime, version",
   usage: ["status [--cluster HOST:PORT,...]"],
   options: [
     { name: "cluster", value: "LIST", text: "raft or client addresses of some nodes (127.0.0.1:8080)" },
@@ -83,6 +83,7 @@ export function statusTable(answers: readonly Answer[]): string {
     "APPLIED",
     "LAST",
     "LAG",
+    "DISK",
     "UPTIME",
     "VERSION",
   ];
@@ -93,17 +94,24 @@ export function statusTable(answers: readonly Answer[]): string {
     return [
       String(status.node),
       address,
-      status.role,
+      status.abstains === true ? `${status.role}, abstains` : status.role,
       String(status.term),
       String(status.commitIndex),
       String(status.appliedIndex),
       String(status.lastLogIndex),
       String(commit - status.appliedIndex),
+      diskStateOf(status),
       duration(status.uptimeMs),
       status.version,
     ];
   });
   return table([headings, ...rows]);
+}
+
+/** "-" for a node whose version does not tell. */
+function diskStateOf({ disk }: NodeStatus): string {
+  const state = (disk as { state?: unknown } | undefined)?.state;
+  return typeof state === "string" ? state : "-";
 }
 
 async function askOne(address: string): Promise<ReplyLine> {

@@ -7,40 +7,41 @@
  */
 
 import { assert } from "../assert.ts";
-import type { Disk, Done } from "./io.ts";
+import { FolderLocked, lockFile, shareLock, takeLock } from "./deno_lock.ts";
+import { needingRoom, Reserve, reserveFile, writeAll, writeOrClose } from "./deno_room.ts";
+import { type Disk, DiskFull, type Done } from "./io.ts";
 
-/** The folder belongs to another process that still runs. */
-export class FolderLocked extends Error {
-  override name = "FolderLocked";
-}
+export { FolderLocked };
 
 /** A data folder that this process holds. */
 export interface OpenFolder {
-  /** Its files. The lock is not among them, nor are the temporary files of `replace`. */
+  /** Its files. The lock is not among them, nor are the reserve and the temporary files of `replace`. */
   disk: Disk;
   /** Waits for what is under way, then closes all files and gives the folder free. */
   close(): Promise<void>;
 }
 
-const lockFile = "LOCK";
 const temporarySuffix = ".tmp";
-/** Long enough for the lock of a process that was just killed to go free. */
-const lockTimeoutMs = 1000;
 
 /**
  * Opens a data folder, made with its parents when missing, and locks it until `close` or the end of the process,
- * however it ends. Rejects with FolderLocked when another process holds it.
+ * however it ends. Rejects with FolderLocked when another process holds it. With `readOnly` no file is made or
+ * changed, so a folder on a read-only medium will do: what would change files throws, nodes stay away, other readers
+ * do not.
  */
-export async function openFolder(path: string): Promise<OpenFolder> {
+export async function openFolder(path: string, options: { readOnly?: boolean } = {}): Promise<OpenFolder> {
+  const { readOnly = false } = options;
   try {
-    await makeFolder(path);
-    const lock = await takeLock(path);
-    const folder = new Folder(path);
+    if (!readOnly) await makeFolder(path);
+    const lock = readOnly ? await shareLock(path) : await takeLock(path);
+    const reserve = readOnly ? null : new Reserve(path);
+    await reserve?.fill();
+    const folder = new Folder(path, reserve);
     return {
       disk: folder,
       close: async () => {
         await folder.close();
-        lock.close();
+        lock?.close();
       },
     };
   } catch (error) {
@@ -50,6 +51,8 @@ export async function openFolder(path: string): Promise<OpenFolder> {
 
 class Folder implements Disk {
   readonly #path: string;
+  /** None: the folder is only read. */
+  readonly #reserve: Reserve | null;
   /** Files kept open for `append` and `truncate`, and folders kept open for their fsync. */
   readonly #files = new Map<string, Deno.FsFile>();
   readonly #folders = new Map<string, Deno.FsFile>();
@@ -58,19 +61,23 @@ class Folder implements Disk {
   /** Operations under way, by file name. */
   readonly #underWay = new Map<string, Promise<void>>();
 
-  constructor(path: string) {
+  constructor(path: string, reserve: Reserve | null) {
     this.#path = path;
+    this.#reserve = reserve;
   }
 
   list(): string[] {
     const names: string[] = [];
     const visit = (folder: string) => {
-      for (const { name, isFile, isDirectory } of Deno.readDirSync(this.#at(folder))) {
+      const entries = naming("read", this.#at(folder), () => Array.from(Deno.readDirSync(this.#at(folder))));
+      for (const { name, isFile, isDirectory } of entries) {
         if (isDirectory) visit(`${folder}${name}/`);
-        else if (isFile && name !== lockFile && !name.endsWith(temporarySuffix)) names.push(folder + name);
+        else if (isFile && !ownFiles.has(folder + name) && !name.endsWith(temporarySuffix)) {
+          names.push(folder + name);
+        }
       }
     };
-    naming("list", this.#path, () => visit(""));
+    visit("");
     return names.sort();
   }
 
@@ -104,8 +111,17 @@ class Folder implements Disk {
   append(name: string, bytes: Uint8Array, done: Done): void {
     this.#start("append to", name, done, async () => {
       const isNew = !this.#files.has(name);
-      const file = this.#open(name, { append: true, create: true });
-      writeAll(file, bytes);
+      const isMade = isNew && !exists(this.#at(name));
+      const file = needingRoom(() => this.#open(name, { append: true, create: true }));
+      const before = file.statSync().size;
+      try {
+        needingRoom(() => writeAll(file, bytes));
+      } catch (error) {
+        if (error instanceof DiskFull) await this.#undo(name, { file, before, isMade }, error);
+        // Its folder has not been fsynced yet: the next operation is to see it as new again.
+        if (isNew) this.#forget(name);
+        throw error;
+      }
       await file.syncData();
       if (isNew) await this.#syncFoldersOf(name);
     });
@@ -115,13 +131,14 @@ class Folder implements Disk {
     this.#start("replace", name, done, async () => {
       this.#forget(name);
       const temporary = this.#at(name) + temporarySuffix;
-      this.#makeFolderOf(name);
+      needingRoom(() => this.#makeFolderOf(name));
       {
-        using file = Deno.openSync(temporary, { write: true, create: true, truncate: true });
-        writeAll(file, bytes);
+        using file = this.#writeTemporary(temporary, bytes);
         await file.sync();
       }
-      Deno.renameSync(temporary, this.#at(name));
+      this.#orRemove(temporary, () => Deno.renameSync(temporary, this.#at(name)));
+      // Now, not after the fsync: this is when the blocks of the old file go free.
+      await this.#reserve?.fill();
       await this.#syncFoldersOf(name);
     });
   }
@@ -153,8 +170,50 @@ class Folder implements Disk {
     this.#folders.clear();
   }
 
+  /** Takes back what an append wrote before the disk was full. What fails here is final, as any error but this. */
+  async #undo(
+    name: string,
+    append: { file: Deno.FsFile; before: number; isMade: boolean },
+    reason: DiskFull,
+  ): Promise<void> {
+    try {
+      append.file.truncateSync(append.before);
+      await append.file.sync();
+      if (append.isMade) Deno.removeSync(this.#at(name)); // should the power bring it back, it is empty
+    } catch (error) {
+      const message = error instanceof Error ? error.message : error;
+      throw new Error(`${reason.message}, and it cannot be cut back: ${message}`, { cause: error });
+    }
+  }
+
+  /** Puts the bytes into a new file, on the reserve where there is no other room. The fsync is left to do. */
+  #writeTemporary(path: string, bytes: Uint8Array): Deno.FsFile {
+    try {
+      return this.#orRemove(path, () => {
+        const file = Deno.openSync(path, { write: true, create: true, truncate: true });
+        return writeOrClose(file, () => writeAll(file, bytes));
+      });
+    } catch (error) {
+      if (!(error instanceof DiskFull)) throw error;
+      const file = this.#orRemove(path, () => this.#reserve!.spendOn(path, bytes));
+      if (file === null) throw error;
+      return file;
+    }
+  }
+
+  /** Runs `f`; when it finds no room, what there is of the temporary file goes. */
+  #orRemove<T>(path: string, f: () => T): T {
+    try {
+      return needingRoom(f);
+    } catch (error) {
+      if (error instanceof DiskFull && exists(path)) Deno.removeSync(path);
+      throw error;
+    }
+  }
+
   /** Starts an operation; `done` is told from a promise, so never inside this call. */
   #start(verb: string, name: string, done: Done, operation: () => Promise<void>): void {
+    if (this.#reserve === null) throw new Error(`${this.#at(name)} is only read`);
     assert(!this.#underWay.has(name), `one operation at a time on ${name}`);
     const outcome = operation().then(() => null, (error) => failure(verb, this.#at(name), error));
     this.#underWay.set(
@@ -208,6 +267,9 @@ class Folder implements Disk {
   }
 }
 
+/** Files of the folder that are none of the node's. */
+const ownFiles = new Set([lockFile, reserveFile]);
+
 /** Windows opens no folder as a file; its file system orders names by itself. */
 const canSyncFolders = Deno.build.os !== "windows";
 
@@ -218,6 +280,16 @@ function foldersOf(name: string): string[] {
     folders.unshift(name.slice(0, at + 1));
   }
   return folders;
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
 }
 
 /** Makes a folder with its parents, each durable before the next. */
@@ -237,42 +309,6 @@ async function makeFolder(path: string): Promise<void> {
   await parent.sync();
 }
 
-async function takeLock(path: string): Promise<Deno.FsFile> {
-  const file = Deno.openSync(`${path}/${lockFile}`, { read: true, write: true, create: true });
-  // This call waits as long as it takes and cannot be taken back: should it succeed too late, the lock goes free
-  // at once.
-  const locked = file.lock(true);
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const tooLate = new Promise<boolean>((resolve) => timer = setTimeout(() => resolve(true), lockTimeoutMs));
-  const isTooLate = await Promise.race([locked.then(() => false), tooLate]).finally(() =>
-    clearTimeout(timer)
-  );
-  if (isTooLate) {
-    locked.then(() => file.close(), () => file.close());
-    throw new FolderLocked(
-      `data folder ${path} is in use by ${holderOf(path)}: stop that process or choose another folder`,
-    );
-  }
-  file.truncateSync(0);
-  writeAll(file, new TextEncoder().encode(`${Deno.pid}\n`));
-  return file;
-}
-
-function holderOf(path: string): string {
-  try {
-    const pid = Deno.readTextFileSync(`${path}/${lockFile}`).trim();
-    if (/^\d+$/.test(pid)) return `process ${pid}`;
-  } catch (error) {
-    // Some systems let nobody read a locked file; the message then does without the number.
-    if (!(error instanceof Error)) throw error;
-  }
-  return "another process";
-}
-
-function writeAll(file: Deno.FsFile, bytes: Uint8Array): void {
-  for (let written = 0; written < bytes.length;) written += file.writeSync(bytes.subarray(written));
-}
-
 /** Runs `f`; what it throws names the operation and the file. */
 function naming<T>(verb: string, path: string, f: () => T): T {
   try {
@@ -283,5 +319,8 @@ function naming<T>(verb: string, path: string, f: () => T): T {
 }
 
 function failure(verb: string, path: string, cause: unknown): Error {
-  return new Error(`cannot ${verb} ${path}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  const message = `cannot ${verb} ${path}: ${cause instanceof Error ? cause.message : cause}`;
+  return cause instanceof DiskFull
+    ? new DiskFull(message, { cause: cause.cause })
+    : new Error(message, { cause });
 }

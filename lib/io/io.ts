@@ -9,6 +9,14 @@
 /** Told once how a disk operation ended, never inside the call that started it. */
 export type Done = (error: Error | null) => void;
 
+/** There is no room for what was to be written, and nothing was. It may be tried again: room can come back. */
+export class DiskFull extends Error {
+  override name = "DiskFull";
+}
+
+/** A `replace` of at most this many bytes has a reserve of its own. */
+export const reserveBytesMax = 16 * 1024;
+
 /**
  * One data folder. Names use "/" ("log/00000000000000000001.log"); folders appear with their first file.
  *
@@ -16,7 +24,14 @@ export type Done = (error: Error | null) => void;
  * leave any mixture: every page of an unfinished `append` is, independently, old, zero or new; an unfinished
  * `replace` left either the old file or the new one, whole; an unfinished `truncate` or `remove` happened or not.
  * At most one operation may be under way on one file; reads see finished and unfinished operations alike.
- * After any error the file's durable contents are unknown: the node stops.
+ * After any error but DiskFull the file's durable contents are unknown: the node stops.
+ *
+ * `done(DiskFull)`: an `append` or a `replace` found no room. Then, and only then, the file is exactly as it was before
+ * the call, and nothing of the call is durable: an `append` has cut the file back and fsynced that, and a file that it
+ * was to make is missing or empty; a `replace` left the old file. The same operation or another may be tried at any
+ * time. When cutting back fails, or an fsync for whatever reason, lack of room included, the error is an ordinary one.
+ * A `replace` of at most `reserveBytesMax` bytes falls back on a reserve, got back as soon as there is room for it: the
+ * term and the vote can be written to a full disk, time and again.
  */
 export interface Disk {
   /** Names of all files, sorted. */

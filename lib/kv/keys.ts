@@ -76,6 +76,15 @@ export class Keys {
     this.#tree.set(toSortable(key), versioned);
   }
 
+  /** Gives a value to a key that comes after all others; does nothing, and returns false, when it does not. */
+  append(key: string, versioned: Versioned): boolean {
+    const sortable = toSortable(key);
+    const last = this.#tree.maxKey();
+    if (last !== undefined && sortable <= last) return false;
+    this.#tree.set(sortable, versioned);
+    return true;
+  }
+
   delete(key: string): void {
     this.#tree.delete(toSortable(key));
   }

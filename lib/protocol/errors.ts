@@ -26,6 +26,7 @@ export type ErrorCode =
   | "notLeader"
   | "noLeader"
   | "busy"
+  | "diskFull"
   | "outcomeUnknown"
   | "conditionFailed"
   | "notInteger"
@@ -61,6 +62,11 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
   busy: {
     definite: true,
     meaning: "The node has as much unfinished work as it takes. Send the request again after `retryAfterMs`.",
+  },
+  diskFull: {
+    definite: true,
+    meaning: "The leader's disk has no room, and no other node's has. Reads go on. Make room on it; " +
+      "writes are taken again by themselves then.",
   },
   outcomeUnknown: {
     definite: false,
@@ -127,6 +133,18 @@ export function busy(what: string, retryAfterMs: number): RequestError {
   return {
     code: "busy",
     message: `${what}: send the request again in ${retryAfterMs} ms`,
+    details: { retryAfterMs },
+  };
+}
+
+/** The leader's disk has no room. */
+export function diskFull(): RequestError {
+  const retryAfterMs = 500;
+  return {
+    code: "diskFull",
+    message:
+      "this node leads and its disk is full, so nothing was written; reads go on. Make room on its disk, or " +
+      `on another node's so that it can lead; then send the request again, in ${retryAfterMs} ms at the soonest`,
     details: { retryAfterMs },
   };
 }

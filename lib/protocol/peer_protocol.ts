@@ -1,14 +1,16 @@
 /**
  * The raft port: what nodes say to each other, as lines of JSON that a person can read along with netcat. A hello
  * comes first and again whenever something in it changes. AppendEntries is one header line that tells the number of
- * entries, then the entries' own lines, verbatim as they stand in the log. Every other message is one line.
+ * entries, then the entries' own lines, verbatim as they stand in the log. InstallSnapshot is one header line that tells
+ * the number of bytes, then lines of the snapshot; a last one that the piece cuts is ended with a newline that does not
+ * count. Every other message is one line.
  *
  * @module
  */
 
 import { crc32, crcToHex } from "../crc32.ts";
 import { decodeEntry } from "../raft/entry.ts";
-import type { AppendEntries, Message } from "../raft/messages.ts";
+import type { AppendEntries, InstallSnapshot, Message } from "../raft/messages.ts";
 import type { Entry, Member, NodeId } from "../raft/types.ts";
 import { trimLine } from "./lines.ts";
 
@@ -17,6 +19,9 @@ export const protocolVersions = { min: 1, max: 1 };
 
 /** Entries in one AppendEntries; the sender stays far below. */
 const entriesMax = 1 << 20;
+
+/** Bytes of a snapshot in one InstallSnapshot. */
+export const chunkBytesMax = 256 << 10;
 
 /** Who speaks, and for which cluster. */
 export interface Hello {
@@ -39,6 +44,10 @@ export interface Hello {
   members: Member[] | null;
   /** The cluster is founded: that configuration is in its log. */
   founded: boolean;
+  /** Index of the configuration entry that made the sender's folder a member's; 0: it abstains. */
+  admitted: number;
+  /** There is room on its disk, so that it could lead. */
+  hasRoom: boolean;
 }
 
 /** A line that is about the connection and not for the protocol. */
@@ -62,8 +71,9 @@ export function encodeLinkLine(line: LinkLine): Uint8Array {
   return encoder.encode(JSON.stringify(line) + "\n");
 }
 
-/** The bytes of a message: its line and, for AppendEntries, the lines of the entries as they are. */
+/** The bytes of a message: its line and, for AppendEntries and InstallSnapshot, the lines that follow as they are. */
 export function encodeMessage(message: Message): Uint8Array {
+  if (message.type === "installSnapshot") return encodeChunk(message);
   if (message.type !== "appendEntries") return encoder.encode(JSON.stringify(message) + "\n");
   const { entries } = message;
   const header = encoder.encode(
@@ -82,24 +92,40 @@ export function encodeMessage(message: Message): Uint8Array {
   return bytes;
 }
 
-/** A message for people to read in the journal: entries are only counted. */
+function encodeChunk(message: InstallSnapshot): Uint8Array {
+  const { data } = message;
+  const lastIncludedCrc = crcToHex(message.lastIncludedCrc);
+  const header = encoder.encode(JSON.stringify({ ...message, lastIncludedCrc, data: data.length }) + "\n");
+  const isCut = data.length > 0 && data[data.length - 1] !== newline;
+  const bytes = new Uint8Array(header.length + data.length + (isCut ? 1 : 0));
+  bytes.set(header);
+  bytes.set(data, header.length);
+  if (isCut) bytes[bytes.length - 1] = newline;
+  return bytes;
+}
+
+const newline = 10;
+
+/** A message for people to read in the journal: entries and bytes are only counted. */
 export function describeMessage({ type, from, to, ...fields }: Message): string {
-  const text = JSON.stringify(fields, (key, value) => key === "entries" ? value.length : value);
+  const isLong = (key: string) => key === "entries" || key === "data";
+  const text = JSON.stringify(fields, (key, value) => isLong(key) ? value.length : value);
   return `${type} from ${from} to ${to}: ${text}`;
 }
 
 /** Any line but an entry's is shorter than this. */
 export const controlLineBytesMax = 64 << 10;
 
-/** Puts lines together to messages. One for each connection: an AppendEntries spans several lines. */
+/** Puts lines together to messages. One for each connection: some messages span several lines. */
 export class PeerReader {
-  /** AppendEntries whose entries are still coming. */
-  #open: AppendEntries | null = null;
+  /** AppendEntries whose entries are still coming, or InstallSnapshot whose bytes are. */
+  #open: AppendEntries | InstallSnapshot | null = null;
+  /** So many entries, or bytes. */
   #missing = 0;
   #openBytes = 0;
 
-  /** The next line is an entry's. */
-  get expectsEntry(): boolean {
+  /** The next line is an entry's or a snapshot's. */
+  get expectsMore(): boolean {
     return this.#open !== null;
   }
 
@@ -116,25 +142,46 @@ export class PeerReader {
       if (this.#openBytes > entryBytesMax) {
         return `the entries of a message have more than ${entryBytesMax} bytes`;
       }
-      return this.#takeEntry(this.#open, line);
+      return this.#open.type === "appendEntries"
+        ? this.#takeEntry(this.#open, line)
+        : this.#takeBytes(this.#open, line);
     }
     const fields = parse(line);
     if (typeof fields === "string") return fields;
     const problem = checkFields(fields);
     if (problem !== null) return problem;
     if (!isKnown && !Object.hasOwn(linkShapes, fields.type as string)) return "a hello comes first";
-    if (fields.type !== "appendEntries") return fields as unknown as PeerInput;
-    const count = fields.entries as number;
-    const message = {
-      ...fields,
-      prevLogCrc: parseInt(fields.prevLogCrc as string, 16),
-      entries: [] as Entry[],
-    };
-    if (count === 0) return message as unknown as AppendEntries;
-    this.#open = message as unknown as AppendEntries;
+    if (fields.type === "appendEntries") {
+      const prevLogCrc = parseInt(fields.prevLogCrc as string, 16);
+      const message = { ...fields, prevLogCrc, entries: [] as Entry[] };
+      return this.#expect(message as unknown as AppendEntries, fields.entries as number);
+    }
+    if (fields.type !== "installSnapshot") return fields as unknown as PeerInput;
+    const lastIncludedCrc = parseInt(fields.lastIncludedCrc as string, 16);
+    const count = fields.data as number;
+    const message = { ...fields, lastIncludedCrc, data: new Uint8Array(count) };
+    return this.#expect(message as unknown as InstallSnapshot, count);
+  }
+
+  #expect(message: AppendEntries | InstallSnapshot, count: number): PeerInput | null {
+    if (count === 0) return message;
+    this.#open = message;
     this.#missing = count;
     this.#openBytes = 0;
     return null;
+  }
+
+  #takeBytes(message: InstallSnapshot, line: Uint8Array): InstallSnapshot | string | null {
+    const { data } = message;
+    const isCut = line.length === this.#missing + 1; // its newline does not count
+    if (line.length > this.#missing && !isCut) {
+      return "a snapshot's piece has more bytes than its header says";
+    }
+    data.set(isCut ? line.subarray(0, -1) : line, data.length - this.#missing);
+    this.#missing -= isCut ? line.length - 1 : line.length;
+    if (this.#missing > 0) return null;
+    this.#open = null;
+    return message;
   }
 
   #takeEntry(message: AppendEntries, line: Uint8Array): AppendEntries | string | null {
@@ -153,6 +200,7 @@ type Check = (value: unknown) => boolean;
 const isIndex: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 const isId: Check = (value) => isIndex(value) && (value as number) > 0;
 const isFlag: Check = (value) => typeof value === "boolean";
+const isCrc: Check = (value) => typeof value === "string" && /^[0-9a-f]{8}$/.test(value);
 const isText: Check = (value) => typeof value === "string" && value.length <= 1024;
 const isObject = (value: unknown): value is Fields => typeof value === "object" && value !== null;
 const isVersions: Check = (value) => isObject(value) && isId(value.min) && isId(value.max);
@@ -181,6 +229,8 @@ const linkShapes: Record<string, Shape> = {
     clusterId: orNull(isText),
     members: orNull(isMembers),
     founded: isFlag,
+    admitted: isIndex,
+    hasRoom: isFlag,
   },
   refused: { reason: isText },
   ping: {},
@@ -202,7 +252,7 @@ const shapes: Record<string, Shape> = {
     ...envelope,
     prevLogIndex: isIndex,
     prevLogTerm: isIndex,
-    prevLogCrc: (value) => typeof value === "string" && /^[0-9a-f]{8}$/.test(value),
+    prevLogCrc: isCrc,
     leaderCommit: isIndex,
     readRound: isIndex,
     entries: (value) => isIndex(value) && (value as number) <= entriesMax,
@@ -214,8 +264,19 @@ const shapes: Record<string, Shape> = {
     matchIndex: isIndex,
     conflictIndex: isIndex,
     conflictTerm: isIndex,
+    abstains: isFlag,
   },
-  contactResponse: { ...envelope, readRound: isIndex },
+  contactResponse: { ...envelope, readRound: isIndex, abstains: isFlag },
+  installSnapshot: {
+    ...envelope,
+    lastIncludedIndex: isIndex,
+    lastIncludedTerm: isIndex,
+    lastIncludedCrc: isCrc,
+    offset: isIndex,
+    data: (value) => isIndex(value) && (value as number) <= chunkBytesMax,
+    done: isFlag,
+  },
+  installSnapshotResponse: { ...envelope, lastIncludedIndex: isIndex, offset: isIndex, isDamaged: isFlag },
   readIndexRequest: { ...envelope, id: isIndex },
   readIndexResponse: { ...envelope, id: isIndex, readIndex: orNull(isIndex) },
   timeoutNow: envelope,

@@ -18,6 +18,7 @@ import type { RequestVote, RequestVoteResponse } from "./messages.ts";
 import { quorumSize, tally } from "./quorum.ts";
 import { startLeading } from "./replication.ts";
 import {
+  abstains,
   becomeFollower,
   enterTerm,
   isMember,
@@ -38,16 +39,22 @@ export function tickElection(state: State): void {
 /** Asks for pre-votes; once a majority would vote for this node, the election starts. */
 export function campaign(state: State): void {
   resetElectionTimer(state);
-  if (state.role.name === "leader" || !isMember(state, state.options.id)) return;
+  if (state.role.name === "leader") return;
   becomeFollower(state, state.currentTerm, null);
+  if (!mayStand(state)) return; // but it waits no longer for a leader that is silent
   state.role = { name: "preCandidate", votes: new Map([[state.options.id, true]]) };
   askForVotes(state, { preVote: true, leadershipTransfer: false });
   countPreVotes(state);
 }
 
+/** Whether this node may stand for election. */
+export function mayStand(state: State): boolean {
+  return isMember(state, state.options.id) && !abstains(state);
+}
+
 /** Starts an election: a new term, with this node's vote for itself. The vote counts when its own disk has it. */
 export function startElection(state: State, leadershipTransfer: boolean): void {
-  assert(isMember(state, state.options.id), "only a member stands for election");
+  assert(mayStand(state), "only a member that takes part stands for election");
   becomeFollower(state, state.currentTerm, null);
   resetElectionTimer(state);
   enterTerm(state, state.currentTerm + 1);
@@ -77,7 +84,8 @@ function askForVotes(state: State, kind: { preVote: boolean; leadershipTransfer:
 
 /** Someone asks for this node's vote, in a term that is already this node's unless it is a pre-vote. */
 export function onRequestVote(state: State, request: RequestVote): void {
-  const upToDate = state.log.isUpToDate({ index: request.lastLogIndex, term: request.lastLogTerm });
+  const upToDate = !abstains(state) &&
+    state.log.isUpToDate({ index: request.lastLogIndex, term: request.lastLogTerm });
   if (request.preVote) {
     // Says only what would happen. It neither resets a timer nor changes a term, or a node that cannot
     // win could keep the others from trying (hashicorp/raft #609).
@@ -161,7 +169,9 @@ export function checkQuorum(state: State, leader: Leader): void {
   const since = state.tick - state.options.electionTimeoutTicks.max;
   let heard = 0;
   for (const { id } of configuration.members) {
-    if (id === state.options.id || (leader.progress.get(id)?.lastContactTick ?? 0) > since) heard++;
+    const progress = leader.progress.get(id);
+    const isHeard = progress !== undefined && !progress.abstains && progress.lastContactTick > since;
+    if (id === state.options.id || isHeard) heard++;
   }
   if (heard < quorumSize(configuration)) becomeFollower(state, state.currentTerm, null);
 }

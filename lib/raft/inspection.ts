@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { AppendEntries, Message } from "./messages.ts";
+import type { AppendEntries, InstallSnapshot, Message } from "./messages.ts";
 import type { State } from "./state.ts";
 
 /** No honest cluster gets through that many terms while a node is away. */
@@ -16,11 +16,12 @@ export function inspect(state: State, message: Message): string | null {
   const { id } = state.options;
   if (message.to !== id) return `the message is for node ${message.to}, this is node ${id}`;
   if (message.from === id) return null; // rode on a write of this node
-  if (message.type === "termDurable") return "termDurable comes from the node itself only";
+  if (isOwn(message)) return `${message.type} comes from the node itself only`;
   if (message.term > state.currentTerm + termJumpMax) {
     return `term ${message.term} is too far ahead of ${state.currentTerm}`;
   }
   if (message.type === "appendEntries") return inspectEntries(message) ?? inspectPast(state, message);
+  if (message.type === "installSnapshot") return inspectSnapshot(message);
   const isAnswer = message.type === "appendEntriesResponse" && message.term === state.currentTerm;
   if (isAnswer && state.role.name === "leader" && message.matchIndex > state.log.lastIndex) {
     return `it claims to have entry ${message.matchIndex}, the log ends at ${state.log.lastIndex}`;
@@ -42,6 +43,15 @@ function inspectEntries(message: AppendEntries): string | null {
   return null;
 }
 
+function isOwn({ type }: Message): boolean {
+  return type === "termDurable" || type === "configurationDurable" || type === "snapshotReceived";
+}
+
+function inspectSnapshot({ lastIncludedIndex, lastIncludedTerm, term }: InstallSnapshot): string | null {
+  if (lastIncludedIndex < 1) return "a snapshot holds at least one entry";
+  return lastIncludedTerm > term ? `a snapshot of term ${lastIncludedTerm} is offered in term ${term}` : null;
+}
+
 /** What is committed is the same on every member. */
 function inspectPast(
   state: State,
@@ -50,7 +60,7 @@ function inspectPast(
   const { commitIndex, currentTerm, log } = state;
   if (term < currentTerm) return null; // the sender is only told so
   const contradicts = (place: { index: number; term: number }) =>
-    place.index <= commitIndex && log.termAt(place.index) !== place.term;
+    place.index >= log.base.index && place.index <= commitIndex && log.termAt(place.index) !== place.term;
   if (contradicts({ index: prevLogIndex, term: prevLogTerm })) return contradiction(prevLogIndex);
   for (const entry of entries) {
     if (entry.index > commitIndex) break; // as a rule already the first one

@@ -1,10 +1,12 @@
 /**
- * The log in memory: consecutive entries from index 1. It also answers which configuration is in force, because
- * that is the newest one in the log, committed or not (thesis 4.1), and falls back when the log is cut.
+ * The log in memory: consecutive entries behind a base, which is where a snapshot allowed it to be cut. It also
+ * answers which configuration is in force, because that is the newest one in the log, committed or not (thesis 4.1),
+ * and falls back when the log is cut.
  *
  * ```text
- *    1 ........ handed out ........ commitIndex ........ handed to the disk ........ lastIndex
- *      applied by the state machine             known, not yet agreed        only in memory
+ *    base | ........ handed out ........ commitIndex ........ handed to the disk ........ lastIndex
+ *  in the   applied by the state machine             known, not yet agreed        only in memory
+ *  snapshot
  * ```
  *
  * @module
@@ -12,48 +14,74 @@
 
 import { assert } from "../assert.ts";
 import { configurationOf } from "./entry.ts";
-import type { Configuration, Entry } from "./types.ts";
+import type { Configuration, Entry, LogBase, SnapshotMetadata } from "./types.ts";
 
-const noMembers: Configuration = { members: [] };
+/** The base of a log from which nothing was cut. */
+export const noBase: LogBase = {
+  index: 0,
+  term: 0,
+  crc: 0,
+  configuration: { members: [] },
+  configurationIndex: 0,
+};
 
-/** Consecutive entries from index 1, each chained to the one before by its crc. */
+/** The base of a log that goes on behind a snapshot. */
+export function baseOf(snapshot: SnapshotMetadata | null): LogBase {
+  if (snapshot === null) return noBase;
+  const { lastIncludedIndex: index, lastIncludedTerm: term, lastIncludedCrc: crc } = snapshot;
+  const { configuration, configurationIndex } = snapshot;
+  return { index, term, crc, configuration, configurationIndex };
+}
+
+/** Consecutive entries, each chained to the one before by its crc. */
 export class Log {
+  #base: LogBase;
   #entries: Entry[] = [];
   /** Indexes of the configuration entries, ascending. */
   #configurationIndexes: number[] = [];
 
-  constructor(entries: readonly Entry[] = []) {
+  constructor(entries: readonly Entry[] = [], base: LogBase = noBase) {
+    this.#base = base;
     for (const entry of entries) this.append(entry);
   }
 
-  /** Index of the last entry; 0 when there is none. */
-  get lastIndex(): number {
-    return this.#entries.length;
+  /** The last entry that was cut off in front; index 0 when none was. Its term and checksum are still known. */
+  get base(): LogBase {
+    return this.#base;
   }
 
-  /** Term of the last entry; 0 when there is none. */
+  /** Index of the last entry; that of the base when there is none. */
+  get lastIndex(): number {
+    return this.#base.index + this.#entries.length;
+  }
+
+  /** Term of the last entry; 0 when there never was one. */
   get lastTerm(): number {
-    return this.termAt(this.lastIndex);
+    return this.#entries.at(-1)?.term ?? this.#base.term;
   }
 
   /** The entry at `index`, or undefined outside of the log. */
   at(index: number): Entry | undefined {
-    return this.#entries[index - 1];
+    return this.#entries[index - this.#base.index - 1];
   }
 
-  /** Term of the entry at `index`, which must be in the log; 0 at index 0. */
+  /** Term of the entry at `index`, which must be in the log or its base; 0 at index 0. */
   termAt(index: number): number {
-    return index === 0 ? 0 : this.#known(index).term;
+    return index === this.#base.index ? this.#base.term : this.#known(index).term;
   }
 
-  /** Checksum of the entry at `index`, which must be in the log; 0 at index 0. */
+  /** Checksum of the entry at `index`, which must be in the log or its base; 0 at index 0. */
   crcAt(index: number): number {
-    return index === 0 ? 0 : this.#known(index).crc;
+    return index === this.#base.index ? this.#base.crc : this.#known(index).crc;
   }
 
   /** The entries from `first` to `last`, both included. */
   slice(first: number, last: number): Entry[] {
-    return this.#entries.slice(first - 1, last);
+    assert(
+      first > this.#base.index,
+      `entry ${first} is still in the log, which begins behind ${this.#base.index}`,
+    );
+    return this.#entries.slice(first - this.#base.index - 1, last - this.#base.index);
   }
 
   /** Entries from `first` on, up to about `bytesMax` bytes of lines but at least one if there is one. */
@@ -80,9 +108,29 @@ export class Log {
 
   /** Removes the entry at `index` and all behind it. */
   truncateFrom(index: number): void {
-    assert(index >= 1, "a log is cut at an index from 1");
-    this.#entries.length = Math.min(this.#entries.length, index - 1);
+    assert(index > this.#base.index, "a log is cut behind its base");
+    this.#entries.length = Math.min(this.#entries.length, index - this.#base.index - 1);
     while ((this.#configurationIndexes.at(-1) ?? 0) >= index) this.#configurationIndexes.pop();
+  }
+
+  /** Removes the entries up to `index`, which a snapshot makes unnecessary (paper 7). */
+  compactTo(index: number): void {
+    assert(
+      index <= this.lastIndex,
+      `the log, which ends at ${this.lastIndex}, is cut in front up to ${index}`,
+    );
+    if (index <= this.#base.index) return;
+    const base = { index, term: this.termAt(index), crc: this.crcAt(index), ...this.#configurationAt(index) };
+    this.#entries = this.#entries.slice(index - this.#base.index);
+    this.#configurationIndexes = this.#configurationIndexes.filter((one) => one > index);
+    this.#base = base;
+  }
+
+  /** Gives everything up and begins anew behind a snapshot. */
+  restore(snapshot: SnapshotMetadata): void {
+    this.#base = baseOf(snapshot);
+    this.#entries = [];
+    this.#configurationIndexes = [];
   }
 
   /** Whether a log that ends with the given entry is at least as complete as this one (paper 5.4.1). */
@@ -92,10 +140,12 @@ export class Log {
 
   /**
    * The last index, at most `index`, whose term is at most `term`. Both halves of the search for the point where
-   * two logs part use it, so that a whole term is skipped by each exchange (paper 5.3, end).
+   * two logs part use it, so that a whole term is skipped by each exchange (paper 5.3, end). An index below the base
+   * stands for "somewhere in the snapshot".
    */
   lastIndexWithTermAtMost(term: number, index: number): number {
-    let low = 0, high = Math.min(index, this.lastIndex);
+    let low = this.#base.index, high = Math.min(index, this.lastIndex);
+    if (high < low || this.#base.term > term) return Math.min(high, low - 1);
     while (low < high) { // terms never go back, so a binary search serves
       const middle = Math.ceil((low + high) / 2);
       if (this.termAt(middle) <= term) low = middle;
@@ -106,18 +156,39 @@ export class Log {
 
   /** The configuration in force: the newest in the log. Without members before the cluster is founded. */
   get configuration(): Configuration {
-    const index = this.configurationIndex;
-    return index === 0 ? noMembers : configurationOf(this.#known(index));
+    return this.#configurationAt(this.lastIndex).configuration;
   }
 
   /** Index of the configuration in force; 0 before the cluster is founded. */
   get configurationIndex(): number {
-    return this.#configurationIndexes.at(-1) ?? 0;
+    return this.#configurationIndexes.at(-1) ?? this.#base.configurationIndex;
+  }
+
+  /** What a snapshot of the state after the entry `index` says of the log. */
+  snapshotAt(index: number): SnapshotMetadata {
+    return {
+      lastIncludedIndex: index,
+      lastIncludedTerm: this.termAt(index),
+      lastIncludedCrc: this.crcAt(index),
+      ...this.#configurationAt(index),
+    };
+  }
+
+  #configurationAt(index: number): Pick<LogBase, "configuration" | "configurationIndex"> {
+    const configurationIndex = this.#configurationIndexes.findLast((one) => one <= index);
+    if (configurationIndex === undefined) {
+      const { configuration, configurationIndex } = this.#base;
+      return { configuration, configurationIndex };
+    }
+    return { configuration: configurationOf(this.#known(configurationIndex)), configurationIndex };
   }
 
   #known(index: number): Entry {
-    const entry = this.#entries[index - 1];
-    assert(entry !== undefined, `index ${index} is in the log, which ends at ${this.lastIndex}`);
+    const entry = this.at(index);
+    assert(
+      entry !== undefined,
+      `index ${index} is in the log, which goes from ${this.#base.index + 1} to ${this.lastIndex}`,
+    );
     return entry;
   }
 }

@@ -54,12 +54,43 @@ export interface AppendEntriesResponse extends Envelope {
   /** On failure: the last index at which the logs may still agree, and its term there. Otherwise 0. */
   conflictIndex: number;
   conflictTerm: number;
+  /** The sender abstains: this tells what it has, and counts for nothing (incarnations.ts). */
+  abstains: boolean;
 }
 
 /** "I heard you, and my term is yours": acknowledges no entry, serves CheckQuorum and ReadIndex only. */
 export interface ContactResponse extends Envelope {
   type: "contactResponse";
   readRound: number;
+  /** As in AppendEntriesResponse. */
+  abstains: boolean;
+}
+
+/** Sends a piece of a snapshot to a follower whose next entry the leader has no more (paper 7, figure 13). */
+export interface InstallSnapshot extends Envelope {
+  type: "installSnapshot";
+  lastIncludedIndex: number;
+  lastIncludedTerm: number;
+  lastIncludedCrc: number;
+  /** Where in the snapshot's file the piece belongs, in bytes. */
+  offset: number;
+  /** The bytes. The core sends none: whoever has the file fills them in, and `done`. */
+  data: Uint8Array;
+  /** The piece is the last one. */
+  done: boolean;
+}
+
+/**
+ * Answers InstallSnapshot, except that a whole snapshot, or entries that make it unnecessary, are acknowledged with
+ * an AppendEntriesResponse.
+ */
+export interface InstallSnapshotResponse extends Envelope {
+  type: "installSnapshotResponse";
+  lastIncludedIndex: number;
+  /** So many bytes are durable: the piece that is wanted next. */
+  offset: number;
+  /** All of it came, and it was no whole snapshot: the sender's copy may be damaged. */
+  isDamaged: boolean;
 }
 
 /** A follower asks for a read index on behalf of its clients. `id` is fresh for each attempt. */
@@ -81,6 +112,19 @@ export interface TimeoutNow extends Envelope {
   type: "timeoutNow";
 }
 
+/** To the node itself: all of a snapshot came and is durable. It is to be looked at before it counts. */
+export interface SnapshotReceived extends Envelope {
+  type: "snapshotReceived";
+  lastIncludedIndex: number;
+}
+
+/** To the node itself: the configuration entry with this index and checksum is durable. */
+export interface ConfigurationDurable extends Envelope {
+  type: "configurationDurable";
+  configurationIndex: number;
+  crc: number;
+}
+
 /** To the node itself: `term` and its vote are durable, so that term may be spoken at once. */
 export interface TermDurable extends Envelope {
   type: "termDurable";
@@ -92,7 +136,11 @@ export type Message =
   | AppendEntries
   | AppendEntriesResponse
   | ContactResponse
+  | InstallSnapshot
+  | InstallSnapshotResponse
   | ReadIndexRequest
   | ReadIndexResponse
   | TimeoutNow
+  | SnapshotReceived
+  | ConfigurationDurable
   | TermDurable;

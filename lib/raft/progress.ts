@@ -4,22 +4,37 @@
  * ```text
  *    probe      where do our logs agree? Entries once, then wait for an answer; heartbeats ask again without any
  *    replicate  they agree at matchIndex: send ahead optimistically, several messages in flight, bounded in bytes
+ *    snapshot   its next entry is not in the leader's log any more: a snapshot, piece by piece, one at a time
  * ```
  *
  * @module
  */
 
 import { assert } from "../assert.ts";
+import type { SnapshotMetadata } from "./types.ts";
 
-/** What the leader knows of one follower. Made anew for each leadership. */
+/** A snapshot on its way to a follower. */
+export interface Transfer {
+  readonly snapshot: SnapshotMetadata;
+  /** Bytes that the follower has, as far as is known: the piece that is sent next, or is under way. */
+  offset: number;
+  /** The piece at `offset` is under way since this tick; null: it is not. */
+  sentTick: number | null;
+}
+
+/** What the leader knows of one follower. Made anew for each leadership, and for each process of the follower. */
 export interface Progress {
-  mode: "probe" | "replicate";
-  /** Highest index known to be durable on the follower and equal to the leader's. Only grows within a leadership. */
+  mode: "probe" | "replicate" | "snapshot";
+  /** Highest index known to be durable on the follower and equal to the leader's. Only grows. */
   matchIndex: number;
   /** Next entry to send; always greater than matchIndex. */
   nextIndex: number;
+  /** What it has counts for nothing yet: it said so itself (incarnations.ts). */
+  abstains: boolean;
   /** In probe mode: the question is under way. */
   probeSent: boolean;
+  /** In snapshot mode: the snapshot. */
+  transfer: Transfer | null;
   /** Messages with entries under way, oldest first: the last index of each and its bytes. */
   inflight: { lastIndex: number; bytes: number }[];
   inflightBytes: number;
@@ -38,7 +53,9 @@ export function newProgress(lastIndex: number, tick: number): Progress {
     mode: "probe",
     matchIndex: 0,
     nextIndex: lastIndex + 1,
+    abstains: false,
     probeSent: false,
+    transfer: null,
     inflight: [],
     inflightBytes: 0,
     lastContactTick: tick,
@@ -53,9 +70,12 @@ export function acknowledge(progress: Progress, index: number): void {
   while (progress.inflight.length > 0 && progress.inflight[0]!.lastIndex <= index) {
     progress.inflightBytes -= progress.inflight.shift()!.bytes;
   }
-  if (progress.mode === "probe" && index >= progress.nextIndex - 1) {
+  const { transfer } = progress;
+  const isFound = progress.mode === "probe" && index >= progress.nextIndex - 1;
+  if (isFound || (transfer !== null && index >= transfer.snapshot.lastIncludedIndex)) {
     progress.mode = "replicate";
     progress.probeSent = false;
+    progress.transfer = null;
   }
   progress.matchIndex = Math.max(progress.matchIndex, index);
   progress.nextIndex = Math.max(progress.nextIndex, progress.matchIndex + 1);
@@ -65,9 +85,17 @@ export function acknowledge(progress: Progress, index: number): void {
 export function becomeProbe(progress: Progress, nextIndex: number): void {
   progress.mode = "probe";
   progress.probeSent = false;
+  progress.transfer = null;
   progress.inflight = [];
   progress.inflightBytes = 0;
   progress.nextIndex = Math.max(nextIndex, progress.matchIndex + 1);
+}
+
+/** The follower is sent a snapshot, from its beginning. */
+export function becomeSnapshot(progress: Progress, snapshot: SnapshotMetadata): void {
+  becomeProbe(progress, snapshot.lastIncludedIndex + 1);
+  progress.mode = "snapshot";
+  progress.transfer = { snapshot, offset: 0, sentTick: null };
 }
 
 /** Entries up to `lastIndex` were sent. */

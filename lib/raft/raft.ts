@@ -14,10 +14,11 @@ import {
   onRequestVoteResponse,
   tickElection,
 } from "./election.ts";
+import { admitAbstaining, noteAdmission, onConfigurationDurable, onPeerStarted } from "./incarnations.ts";
 import { inspect } from "./inspection.ts";
 import { found, proposeConfiguration } from "./membership.ts";
 import type { Message } from "./messages.ts";
-import { becomeProbe } from "./progress.ts";
+import { becomeProbe, type Progress } from "./progress.ts";
 import {
   cancelForwardedReads,
   expireForwardedReads,
@@ -35,11 +36,30 @@ import {
   sendAppendEntries,
   tickHeartbeat,
 } from "./replication.ts";
-import { becomeFollower, leaderOf, newState, type RaftOptions, type State } from "./state.ts";
-import { continueTransfer, onTimeoutNow, startTransfer, tickTransfer } from "./transfer.ts";
-import type { Configuration, Entry, HardState, NodeId, Ready, Write } from "./types.ts";
+import {
+  compact,
+  discard,
+  install,
+  onInstallSnapshot,
+  onInstallSnapshotResponse,
+  onSnapshotTaken,
+} from "./snapshotting.ts";
+import {
+  abstains,
+  becomeFollower,
+  leaderOf,
+  newState,
+  type RaftOptions,
+  type RecoveredState,
+  type State,
+} from "./state.ts";
+import { abdicate, continueTransfer, onTimeoutNow, startTransfer, tickTransfer } from "./transfer.ts";
+import type { Configuration, Entry, NodeId, Ready, SnapshotMetadata, Write } from "./types.ts";
 
-export type { RaftOptions };
+export type { RaftOptions, RecoveredState };
+
+/** What a leader knows of one follower's log. */
+export type PeerProgress = Pick<Progress, "mode" | "matchIndex" | "nextIndex" | "abstains"> & { id: NodeId };
 
 /** Why a proposal was not taken. Nothing happened; "busy" passes by itself. */
 export type ProposalRefusal = "notLeader" | "transferring" | "busy";
@@ -53,9 +73,10 @@ export type ProposalRefusal = "notLeader" | "transferring" | "busy";
  * import { Raft } from "./raft.ts";
  *
  * const raft = new Raft({
- *   id: 1, electionTimeoutTicks: { min: 10, max: 20 }, heartbeatTicks: 2, appendBytesMax: 1 << 20,
- *   inflightBytesMax: 1 << 22, uncommittedBytesMax: 1 << 24, committedEntriesMax: 1000, random: () => 0,
- * }, { hardState: { currentTerm: 0, votedFor: null }, entries: [] });
+ *   id: 1, incarnation: "0123456789abcdef", electionTimeoutTicks: { min: 10, max: 20 }, heartbeatTicks: 2,
+ *   appendBytesMax: 1 << 20, inflightBytesMax: 1 << 22, uncommittedBytesMax: 1 << 24, committedEntriesMax: 1000,
+ *   random: () => 0,
+ * }, { hardState: { currentTerm: 0, votedFor: null, admittedIndex: 0 }, snapshot: null, entries: [] });
  * raft.found({ members: [{ id: 1, address: "127.0.0.1:8080", incarnation: "0123456789abcdef" }] });
  * raft.campaign();
  * const committed = [];
@@ -74,7 +95,7 @@ export class Raft {
   #tickPassed = false;
 
   /** Starts as a follower with what its disk had. */
-  constructor(options: RaftOptions, recovered: { hardState: HardState; entries: readonly Entry[] }) {
+  constructor(options: RaftOptions, recovered: RecoveredState) {
     this.#state = newState(options, recovered);
   }
 
@@ -90,8 +111,40 @@ export class Raft {
     return this.#state.votedFor;
   }
 
+  /** Index of the committed configuration entry that names this node's folder; 0: it abstains. */
+  get admittedIndex(): number {
+    return this.#state.admittedIndex;
+  }
+
   get commitIndex(): number {
     return this.#state.commitIndex;
+  }
+
+  /** The entries up to this one were cut off: a snapshot has what they made. */
+  get baseIndex(): number {
+    return this.#state.log.base.index;
+  }
+
+  /** This node's newest snapshot, or null. */
+  get snapshot(): SnapshotMetadata | null {
+    return this.#state.snapshot;
+  }
+
+  /** A follower found this snapshot, by its lastIncludedIndex, to be no whole one: another should take its place. */
+  get suspectIndex(): number {
+    return this.#state.suspectIndex;
+  }
+
+  /** The snapshots that are on their way to followers, by lastIncludedIndex: they are still needed, and so is the log behind them. */
+  get transfers(): number[] {
+    const { role } = this.#state;
+    if (role.name !== "leader") return [];
+    return [...role.progress.values()].flatMap(({ transfer }) => transfer?.snapshot.lastIncludedIndex ?? []);
+  }
+
+  /** The snapshot that another node sends, by lastIncludedIndex; null: none does. */
+  get receivingIndex(): number | null {
+    return this.#state.receiving?.lastIncludedIndex ?? null;
   }
 
   /** Index of the last entry in memory; the disk may be behind. */
@@ -113,6 +166,11 @@ export class Raft {
     return this.#state.log.configuration;
   }
 
+  /** Index of its entry; 0 before the cluster is founded. */
+  get configurationIndex(): number {
+    return this.#state.log.configurationIndex;
+  }
+
   /** The leader is handing over and takes no proposals. */
   get isTransferring(): boolean {
     return this.#state.role.name === "leader" && this.#state.role.transfer !== null;
@@ -123,17 +181,30 @@ export class Raft {
     return this.#state.log.at(index);
   }
 
+  /** Term of the entry at `index`; null when it is neither in the log nor right before it. */
+  termAt(index: number): number | null {
+    const { log } = this.#state;
+    return index < log.base.index || index > log.lastIndex ? null : log.termAt(index);
+  }
+
   /** What a leader knows of its followers' logs; empty elsewhere. */
-  progress(): { id: NodeId; mode: "probe" | "replicate"; matchIndex: number; nextIndex: number }[] {
+  progress(): PeerProgress[] {
     const { role, options } = this.#state;
     if (role.name !== "leader") return [];
     return [...role.progress].filter(([id]) => id !== options.id)
-      .map(([id, { mode, matchIndex, nextIndex }]) => ({ id, mode, matchIndex, nextIndex }));
+      .map(([id, { mode, matchIndex, nextIndex, abstains }]) => ({
+        id,
+        mode,
+        matchIndex,
+        nextIndex,
+        abstains,
+      }));
   }
 
   /** Writes the first configuration into an empty log. Every founding member is given the same one. */
   found(configuration: Configuration): void {
     found(this.#state, configuration);
+    noteAdmission(this.#state); // a founder takes part from the first moment
   }
 
   /** Stands for election now rather than after a timeout. For a node that knows that there is no leader. */
@@ -149,6 +220,7 @@ export class Raft {
     if (state.role.name === "leader") {
       tickHeartbeat(state, state.role);
       tickTransfer(state, state.role);
+      admitAbstaining(state, state.role);
       checkQuorum(state, state.role);
       return;
     }
@@ -184,6 +256,46 @@ export class Raft {
     return startTransfer(this.#state, target);
   }
 
+  /**
+   * The state after the entry `index`, which was applied, is about to be kept as a snapshot: what that says of the log.
+   */
+  snapshotAt(index: number): SnapshotMetadata {
+    return this.#state.log.snapshotAt(index);
+  }
+
+  /** That snapshot is whole and durable: followers may be sent it, and the log up to it is not needed. */
+  onSnapshotTaken(snapshot: SnapshotMetadata): void {
+    onSnapshotTaken(this.#state, snapshot);
+  }
+
+  /** Forgets the entries up to `index`, which is at most that of the newest snapshot. */
+  compact(index: number): void {
+    compact(this.#state, index);
+  }
+
+  /** All of a snapshot came; true: the state machine must take over what it holds, now. */
+  install(snapshot: SnapshotMetadata): boolean {
+    return install(this.#state, snapshot);
+  }
+
+  /** All of a snapshot came, and it is none. */
+  discard(): void {
+    discard(this.#state);
+  }
+
+  /** A process of another member was started, on the folder `incarnation`. */
+  peerStarted(id: NodeId, incarnation: string): void {
+    onPeerStarted(this.#state, id, incarnation);
+  }
+
+  /**
+   * This node's disk hangs: it leads no more, and asks the follower with the longest log to stand for election. Its
+   * other followers hear nothing any more (DESIGN 6).
+   */
+  abdicate(): void {
+    abdicate(this.#state);
+  }
+
   /** The connection to a node broke: what was under way to it may be lost. */
   peerUnreachable(id: NodeId): void {
     const { role } = this.#state;
@@ -192,6 +304,7 @@ export class Raft {
       // A search for the place where the logs part goes on where it was; replication goes back to what is known.
       if (progress?.mode === "probe") becomeProbe(progress, progress.nextIndex);
       if (progress?.mode === "replicate") becomeProbe(progress, progress.matchIndex + 1);
+      if (progress?.transfer) progress.transfer.sentTick = null;
     }
     if (role.name === "follower" && role.leaderId === id) cancelForwardedReads(this.#state, role);
   }
@@ -206,6 +319,10 @@ export class Raft {
     if (refusal !== null) return refusal;
     if (message.type === "termDurable") {
       state.durableTerm = Math.max(state.durableTerm, message.term);
+      return null;
+    }
+    if (message.type === "configurationDurable") {
+      onConfigurationDurable(state, message);
       return null;
     }
     if (message.term > state.currentTerm && !this.#meetTerm(message)) return null;
@@ -224,6 +341,11 @@ export class Raft {
         break;
       case "contactResponse":
         if (!isOld) onContactResponse(state, message);
+        break;
+      case "installSnapshot":
+        return onInstallSnapshot(state, message);
+      case "installSnapshotResponse":
+        if (!isOld) onInstallSnapshotResponse(state, message);
         break;
       case "readIndexRequest":
         onReadIndexRequest(state, message);
@@ -249,6 +371,7 @@ export class Raft {
     }
     if (role.name === "follower" && role.leaderId !== null) forwardReads(state, role);
     this.#tickPassed = false;
+    noteAdmission(state);
     const write = takeWrite(state);
     const committed = takeCommitted(state);
     const { outbox: messages, readResults: reads } = state;
@@ -266,7 +389,8 @@ export class Raft {
       if (!message.leadershipTransfer && hasLiveLeader(state, message.from)) return false;
     }
     if (message.type === "requestVoteResponse" && message.preVote && message.voteGranted) return true;
-    becomeFollower(state, message.term, message.type === "appendEntries" ? message.from : null);
+    const isOfLeader = message.type === "appendEntries" || message.type === "installSnapshot";
+    becomeFollower(state, message.term, isOfLeader ? message.from : null);
     return true;
   }
 }
@@ -274,10 +398,12 @@ export class Raft {
 function takeWrite(state: State): Write | null {
   const { log, options, currentTerm: term } = state;
   const entries = log.slice(state.unwrittenIndex, log.lastIndex);
-  const messages = state.outboxAfterWrite;
-  if (!state.hardStateChanged && entries.length === 0 && messages.length === 0) return null;
+  const { outboxAfterWrite: messages, chunks, installed: snapshot } = state;
+  const isNothing = !state.hardStateChanged && entries.length + messages.length + chunks.length === 0;
+  if (isNothing && snapshot === null) return null;
   const { id } = options;
-  const hardState = state.hardStateChanged ? { currentTerm: term, votedFor: state.votedFor } : null;
+  const { votedFor, admittedIndex } = state;
+  const hardState = state.hardStateChanged ? { currentTerm: term, votedFor, admittedIndex } : null;
   if (hardState !== null) messages.unshift({ type: "termDurable", from: id, to: id, term });
   if (entries.length > 0 && state.role.name === "leader") {
     // The leader acknowledges through its own disk, like a follower (etcd-io/etcd #14370).
@@ -287,13 +413,20 @@ function takeWrite(state: State): Write | null {
       matchIndex: log.lastIndex,
       conflictIndex: 0,
       conflictTerm: 0,
+      abstains: abstains(state),
     };
     messages.push({ type: "appendEntriesResponse", from: id, to: id, term, ...answer });
+  }
+  for (const { kind, index: configurationIndex, crc } of entries) {
+    if (kind !== "configuration" || !abstains(state)) continue;
+    messages.push({ type: "configurationDurable", from: id, to: id, term, configurationIndex, crc });
   }
   state.hardStateChanged = false;
   state.unwrittenIndex = log.lastIndex + 1;
   state.outboxAfterWrite = [];
-  return { hardState, entries, messages };
+  state.chunks = [];
+  state.installed = null;
+  return { hardState, chunks, snapshot, entries, messages };
 }
 
 function takeCommitted(state: State): Entry[] {

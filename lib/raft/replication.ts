@@ -10,7 +10,17 @@ import type { AppendEntries, AppendEntriesResponse, ContactResponse } from "./me
 import { acknowledge, becomeProbe, newProgress, type Progress, recordSent } from "./progress.ts";
 import { reachedByQuorum } from "./quorum.ts";
 import { confirmReads } from "./reads.ts";
-import { becomeFollower, type Leader, leaderOf, peersOf, send, sendAfterWrite, type State } from "./state.ts";
+import { needsSnapshot, sendSnapshot } from "./snapshotting.ts";
+import {
+  abstains,
+  becomeFollower,
+  type Leader,
+  leaderOf,
+  peersOf,
+  send,
+  sendAfterWrite,
+  type State,
+} from "./state.ts";
 import type { Entry, EntryKind, NodeId } from "./types.ts";
 
 /** A candidate won: it leads, and opens its term with a no-op, which commits what earlier terms left (paper 8). */
@@ -70,6 +80,7 @@ export function sendAppendEntries(state: State, leader: Leader, tickPassed: bool
   for (const { id } of peersOf(state)) {
     const progress = leader.progress.get(id)!;
     let sent = false;
+    if (progress.mode === "snapshot" || needsSnapshot(state, progress)) sendSnapshot(state, id, progress);
     while (progress.nextIndex <= lastIndex && hasRoom(state, progress)) {
       sendTo(state, leader, { id, progress }, true);
       sent = true;
@@ -86,6 +97,7 @@ export function sendAppendEntries(state: State, leader: Leader, tickPassed: bool
 }
 
 function hasRoom(state: State, progress: Progress): boolean {
+  if (progress.mode === "snapshot") return false;
   return progress.mode === "probe"
     ? !progress.probeSent
     : progress.inflightBytes < state.options.inflightBytesMax;
@@ -98,7 +110,9 @@ function sendTo(
   withEntries: boolean,
 ): void {
   const { log, options } = state;
-  const prevLogIndex = progress.nextIndex - 1;
+  // While a snapshot is under way nothing can be asked of the follower's log: it is only told that its leader lives.
+  const isEmpty = progress.mode === "snapshot";
+  const prevLogIndex = isEmpty ? 0 : progress.nextIndex - 1;
   const { entries, bytes } = withEntries
     ? log.sliceBytes(progress.nextIndex, options.appendBytesMax)
     : { entries: [], bytes: 0 };
@@ -108,8 +122,8 @@ function sendTo(
     to: id,
     term: state.currentTerm,
     prevLogIndex,
-    prevLogTerm: log.termAt(prevLogIndex),
-    prevLogCrc: log.crcAt(prevLogIndex),
+    prevLogTerm: isEmpty ? 0 : log.termAt(prevLogIndex),
+    prevLogCrc: isEmpty ? 0 : log.crcAt(prevLogIndex),
     leaderCommit: state.commitIndex,
     readRound: leader.reads.round,
     entries,
@@ -126,8 +140,7 @@ export function onAppendEntries(state: State, request: AppendEntries): string | 
     // The sender leads no more. Told of our term it steps down, also when we are the one
     // that ran ahead alone and could otherwise never be heard again (canonical/raft #279).
     // No answer about the log: the sender might lead again by then, and take it for one of its new term.
-    const { options: { id: from }, currentTerm: term } = state;
-    send(state, { type: "contactResponse", from, to: request.from, term, readRound: 0 });
+    sendContact(state, request.from, 0);
     return null;
   }
   const known = leaderOf(state);
@@ -138,25 +151,25 @@ export function onAppendEntries(state: State, request: AppendEntries): string | 
   state.electionElapsed = 0;
   assert(state.role.name === "follower", "who hears a leader follows it");
   if (request.entries.length === 0 || request.readRound > state.role.readRound) {
-    const { options: { id: from }, currentTerm: term } = state;
-    send(state, { type: "contactResponse", from, to: request.from, term, readRound: request.readRound });
+    sendContact(state, request.from, request.readRound);
   }
   state.role.readRound = Math.max(state.role.readRound, request.readRound);
 
   const { log } = state;
   const { prevLogIndex, prevLogTerm, entries } = request;
-  if (prevLogIndex > log.lastIndex || log.termAt(prevLogIndex) !== prevLogTerm) {
+  const isCut = prevLogIndex < log.base.index; // in the snapshot, so committed
+  if (prevLogIndex > log.lastIndex || (!isCut && log.termAt(prevLogIndex) !== prevLogTerm)) {
     assert(
       prevLogIndex > state.commitIndex,
       `entry ${prevLogIndex} is committed; a leader has it with the same term`,
     );
-    const conflictIndex = log.lastIndexWithTermAtMost(prevLogTerm, prevLogIndex);
+    const conflictIndex = Math.max(state.commitIndex, log.lastIndexWithTermAtMost(prevLogTerm, prevLogIndex));
     const conflictTerm = log.termAt(conflictIndex);
     respond(state, request, { success: false, matchIndex: 0, conflictIndex, conflictTerm });
     return null;
   }
   assert(
-    log.crcAt(prevLogIndex) === request.prevLogCrc,
+    isCut || log.crcAt(prevLogIndex) === request.prevLogCrc,
     `entry ${prevLogIndex} of term ${prevLogTerm} differs from that of node ${request.from}: the logs have diverged`,
   );
   takeEntries(state, entries);
@@ -172,6 +185,7 @@ export function onAppendEntries(state: State, request: AppendEntries): string | 
 function takeEntries(state: State, entries: readonly Entry[]): void {
   const { log } = state;
   for (const entry of entries) {
+    if (entry.index < log.base.index) continue;
     if (entry.index <= log.lastIndex) {
       if (log.termAt(entry.index) === entry.term) {
         assert(
@@ -183,6 +197,7 @@ function takeEntries(state: State, entries: readonly Entry[]): void {
       assert(entry.index > state.commitIndex, `entry ${entry.index} is committed and never replaced`);
       log.truncateFrom(entry.index);
       state.unwrittenIndex = Math.min(state.unwrittenIndex, entry.index);
+      state.durableConfigurationIndex = Math.min(state.durableConfigurationIndex, log.configurationIndex);
     }
     log.append(entry);
   }
@@ -200,7 +215,14 @@ function respond(
     term: state.currentTerm,
     prevLogIndex: request.prevLogIndex,
     ...answer,
+    abstains: abstains(state),
   });
+}
+
+/** Says at once that a leader was heard, or that it leads no more. */
+export function sendContact(state: State, to: NodeId, readRound: number): void {
+  const { options: { id: from }, currentTerm: term } = state;
+  send(state, { type: "contactResponse", from, to, term, readRound, abstains: abstains(state) });
 }
 
 /** A follower, or this leader's own disk, answers in the present term. */
@@ -210,6 +232,7 @@ export function onAppendEntriesResponse(state: State, response: AppendEntriesRes
   const progress = leader.progress.get(response.from);
   if (progress === undefined) return; // removed meanwhile
   progress.lastContactTick = state.tick;
+  progress.abstains = response.abstains;
   if (!response.success) {
     onRejection(state, progress, response);
     return;
@@ -224,7 +247,7 @@ export function onAppendEntriesResponse(state: State, response: AppendEntriesRes
 
 /** The logs part before `prevLogIndex`: look for the place, skipping a whole term at each exchange. */
 function onRejection(state: State, progress: Progress, response: AppendEntriesResponse): void {
-  const stale = response.prevLogIndex <= progress.matchIndex ||
+  const stale = progress.mode === "snapshot" || response.prevLogIndex <= progress.matchIndex ||
     (progress.mode === "probe" && response.prevLogIndex !== progress.nextIndex - 1);
   if (stale) return;
   const last = state.log.lastIndexWithTermAtMost(response.conflictTerm, response.conflictIndex);
@@ -238,6 +261,8 @@ export function onContactResponse(state: State, response: ContactResponse): void
   const progress = leader.progress.get(response.from);
   if (progress === undefined) return;
   progress.lastContactTick = state.tick;
+  progress.abstains = response.abstains;
+  if (response.abstains) return;
   progress.readRound = Math.max(progress.readRound, Math.min(response.readRound, leader.reads.round));
   confirmReads(state, leader);
 }
@@ -245,7 +270,10 @@ export function onContactResponse(state: State, response: ContactResponse): void
 /** Commits what a majority has on disk, if it is of this term; earlier terms' entries go with it (paper 5.4.2). */
 export function advanceCommitIndex(state: State, leader: Leader): void {
   const { log } = state;
-  const reached = reachedByQuorum(log.configuration, (id) => leader.progress.get(id)?.matchIndex ?? 0);
+  const reached = reachedByQuorum(log.configuration, (id) => {
+    const progress = leader.progress.get(id);
+    return progress === undefined || progress.abstains ? 0 : progress.matchIndex;
+  });
   if (reached <= state.commitIndex || log.termAt(reached) !== state.currentTerm) return;
   for (let i = state.commitIndex + 1; i <= reached; i++) leader.uncommittedBytes -= log.at(i)!.line.length;
   state.commitIndex = reached;

@@ -6,15 +6,18 @@
  */
 
 import { assert } from "../assert.ts";
-import { Log } from "./log.ts";
-import type { Message } from "./messages.ts";
+import { baseOf, Log } from "./log.ts";
+import type { InstallSnapshot, Message } from "./messages.ts";
 import type { Progress } from "./progress.ts";
 import { cancelForwardedReads, cancelLeaderReads, type ForwardedReads, type LeaderReads } from "./reads.ts";
-import type { Entry, HardState, Member, NodeId, ReadResult } from "./types.ts";
+import type { Receiving } from "./snapshotting.ts";
+import type { Entry, HardState, Member, NodeId, ReadResult, SnapshotMetadata } from "./types.ts";
 
 /** What a Raft node is told at its start. Times are in ticks, which the caller delivers. */
 export interface RaftOptions {
   id: NodeId;
+  /** Name of the data folder, as the configuration knows it, or will. */
+  incarnation: string;
   /** A follower waits a random time, min <= t < max, for a leader before it stands for election. */
   electionTimeoutTicks: { min: number; max: number };
   /** Between a leader's heartbeats; well below the election timeout. */
@@ -76,6 +79,15 @@ export interface Leader {
 /** What a node is at the moment, with all that only this role needs. */
 export type Role = Follower | PreCandidate | Candidate | Leader;
 
+/** What the disk of a node that starts had. */
+export interface RecoveredState {
+  hardState: HardState;
+  /** The newest snapshot; null: there is none. */
+  snapshot: SnapshotMetadata | null;
+  /** The entries behind it. */
+  entries: readonly Entry[];
+}
+
 /** Everything that one node of the protocol remembers. */
 export interface State {
   readonly options: RaftOptions;
@@ -85,13 +97,29 @@ export interface State {
   currentTerm: number;
   /** Who got this node's vote in currentTerm; once set it stays for the term. */
   votedFor: NodeId | null;
+  /** As in HardState. */
+  admittedIndex: number;
+  /** The folders on which the other members' latest processes were started, as they said themselves. */
+  readonly peerIncarnations: Map<NodeId, string>;
   /** Highest index known to be committed; only grows. */
   commitIndex: number;
   /** Highest index handed out for application; at most commitIndex, only grows. */
   handedOutIndex: number;
   /** First index that no Write has carried yet. */
   unwrittenIndex: number;
-  /** Term or vote changed since the last Write. */
+  /** Index of the newest configuration entry that is durable here; 0: none is known to be. */
+  durableConfigurationIndex: number;
+  /** This node's newest snapshot. It reaches at least to where the log begins. */
+  snapshot: SnapshotMetadata | null;
+  /** A follower found this snapshot of ours, by its lastIncludedIndex, to be no whole one; 0: none did. */
+  suspectIndex: number;
+  /** A snapshot that another node sends; null: none does. */
+  receiving: Receiving | null;
+  /** Pieces of it that no Write has carried yet. */
+  chunks: InstallSnapshot[];
+  /** The log began anew behind this snapshot since the last Write. */
+  installed: SnapshotMetadata | null;
+  /** Term, vote or admittedIndex changed since the last Write. */
   hardStateChanged: boolean;
   /** Term that the disk is known to hold; messages of a later term wait for their write. */
   durableTerm: number;
@@ -113,25 +141,31 @@ export interface State {
 }
 
 /** The state of a node that starts with what its disk had. */
-export function newState(
-  options: RaftOptions,
-  recovered: { hardState: HardState; entries: readonly Entry[] },
-): State {
+export function newState(options: RaftOptions, recovered: RecoveredState): State {
   const { min, max } = options.electionTimeoutTicks;
   assert(min > options.heartbeatTicks, "an election timeout is longer than the time between heartbeats");
   assert(max > min, "election timeouts are drawn from a range, or votes split for ever");
-  const log = new Log(recovered.entries);
+  const { hardState, snapshot } = recovered;
+  const log = new Log(recovered.entries, baseOf(snapshot));
   const state: State = {
     options,
     log,
     role: newFollower(null),
-    currentTerm: recovered.hardState.currentTerm,
-    votedFor: recovered.hardState.votedFor,
-    commitIndex: 0,
-    handedOutIndex: 0,
+    currentTerm: hardState.currentTerm,
+    votedFor: hardState.votedFor,
+    admittedIndex: hardState.admittedIndex,
+    peerIncarnations: new Map(),
+    commitIndex: log.base.index,
+    handedOutIndex: log.base.index,
     unwrittenIndex: log.lastIndex + 1,
+    durableConfigurationIndex: log.configurationIndex,
+    snapshot,
+    suspectIndex: 0,
+    receiving: null,
+    chunks: [],
+    installed: null,
     hardStateChanged: false,
-    durableTerm: recovered.hardState.currentTerm,
+    durableTerm: hardState.currentTerm,
     tick: 0,
     electionElapsed: 0,
     electionTimeout: 0,
@@ -153,6 +187,11 @@ function newFollower(leaderId: NodeId | null): Follower {
 export function leaderOf(state: State): NodeId | null {
   if (state.role.name === "leader") return state.options.id;
   return state.role.name === "follower" ? state.role.leaderId : null;
+}
+
+/** Whether this node takes no part in decisions (incarnations.ts). */
+export function abstains(state: State): boolean {
+  return state.admittedIndex === 0;
 }
 
 /** The other members of the configuration in force. */

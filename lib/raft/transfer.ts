@@ -5,8 +5,8 @@
  * @module
  */
 
-import { startElection } from "./election.ts";
-import { isMember, type Leader, peersOf, send, type State } from "./state.ts";
+import { mayStand, startElection } from "./election.ts";
+import { becomeFollower, isMember, type Leader, peersOf, send, type State } from "./state.ts";
 import type { TimeoutNow } from "./messages.ts";
 import type { NodeId } from "./types.ts";
 
@@ -21,6 +21,7 @@ export function startTransfer(state: State, target: NodeId | null): string | nul
   if (chosen === null) return "there is no other member";
   if (chosen === state.options.id) return `node ${chosen} leads already`;
   if (!isMember(state, chosen)) return `node ${chosen} is not a member`;
+  if (leader.progress.get(chosen)!.abstains) return `node ${chosen} abstains until it is admitted again`;
   if (leader.transfer?.target === chosen) return null;
   leader.transfer = { target: chosen, ticks: 0, timeoutNowSent: false };
   continueTransfer(state, leader);
@@ -50,12 +51,22 @@ export function tickTransfer(state: State, leader: Leader): void {
 /** The leader wants this node to take over. Only a follower in the leader's term does. */
 export function onTimeoutNow(state: State, message: TimeoutNow): void {
   if (state.role.name !== "follower" || message.term !== state.currentTerm) return;
-  if (isMember(state, state.options.id)) startElection(state, true);
+  if (mayStand(state)) startElection(state, true);
+}
+
+/** Leads no more, and tells the follower that suits best to stand for election, without waiting for anything. */
+export function abdicate(state: State): void {
+  const { role: leader, currentTerm: term, options: { id: from } } = state;
+  if (leader.name !== "leader") return;
+  const to = mostComplete(state, leader);
+  becomeFollower(state, term, null);
+  if (to !== null) send(state, { type: "timeoutNow", from, to, term });
 }
 
 function mostComplete(state: State, leader: Leader): NodeId | null {
   // Of equal logs the one that was heard last: a member that has gone may have everything and yet never answer.
   const [best] = peersOf(state).map(({ id }) => ({ id, ...leader.progress.get(id)! }))
+    .filter(({ abstains }) => !abstains)
     .sort((a, b) => b.matchIndex - a.matchIndex || b.lastContactTick - a.lastContactTick);
   return best?.id ?? null;
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Message } from "./messages.ts";
+import type { InstallSnapshot, Message } from "./messages.ts";
 
 /** A positive integer that names a node for its whole life. */
 export type NodeId = number;
@@ -45,18 +45,49 @@ export interface Entry {
   readonly line: Uint8Array;
 }
 
+/** Where a log was cut: the last entry that is not in it any more. */
+export interface LogBase {
+  /** Index of that entry; 0: nothing was cut. */
+  index: number;
+  term: number;
+  crc: number;
+  /** The configuration in force at `index`, and the index of its entry; none and 0 before the cluster is founded. */
+  configuration: Configuration;
+  configurationIndex: number;
+}
+
+/** Which state a snapshot holds: that after the entry `lastIncludedIndex`, and what is needed of the log before it (paper 7). */
+export interface SnapshotMetadata {
+  lastIncludedIndex: number;
+  lastIncludedTerm: number;
+  /** Checksum of the entry at lastIncludedIndex, so that the hash chain goes on behind it. */
+  lastIncludedCrc: number;
+  /** The configuration in force at lastIncludedIndex, and the index of its entry. */
+  configuration: Configuration;
+  configurationIndex: number;
+}
+
 /** What must survive a crash besides the log (paper figure 2). */
 export interface HardState {
   /** Latest term this node has seen; only grows. */
   currentTerm: number;
   /** Candidate that got this node's vote in `currentTerm`, or null; once set it stays for the term. */
   votedFor: NodeId | null;
+  /**
+   * Index of the committed configuration entry that names this node's incarnation; 0: none is known, and the node
+   * abstains (incarnations.ts). Once set it stays for the incarnation.
+   */
+  admittedIndex: number;
 }
 
 /** One unit of work for the disk. Writes become durable in the order in which they were taken. */
 export interface Write {
   /** New term or vote, or null when unchanged. Durable before the entries of the same write. */
   hardState: HardState | null;
+  /** Pieces of a snapshot that another node sends, in their order; the first one of a snapshot has offset 0. */
+  chunks: InstallSnapshot[];
+  /** The log is given up and begins anew behind this snapshot, whose file is whole; null: nothing of that. */
+  snapshot: SnapshotMetadata | null;
   /** New entries, consecutive. When the first one's index exists already, the log is cut there first. */
   entries: Entry[];
   /** To be sent once this write and all before it are durable. May be addressed to this node itself. */

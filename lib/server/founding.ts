@@ -6,8 +6,9 @@
  *   pinned  ---- all nodes are pinned to the same members --> founded  the members are the first entry of the log
  * ```
  *
- * A node that sees another one further on follows it. A pinned list that names another incarnation of this
- * node means that its folder was lost since: whoever had that incarnation may have voted and acknowledged.
+ * A node that sees another one further on follows it, also when the list names another incarnation of this node: then
+ * its folder was lost since, and it abstains until it is admitted again (lib/raft/incarnations.ts). It never founds
+ * anything new while somebody belongs to a cluster already.
  *
  * @module
  */
@@ -40,10 +41,16 @@ export function nextFoundingStep(view: FoundingView): FoundingStep {
   if (view.pinned === null) {
     for (const hello of hellos.values()) {
       if (hello.members === null) continue;
-      const problem = lostIncarnation(self, hello);
-      if (problem !== null) return { do: "stop", message: problem };
-      const isWhole = clusterIdOf(hello.members) === hello.clusterId; // whom it refuses, it shows only a part
+      if (!hello.members.some(({ id }) => id === self.nodeId)) {
+        return { do: "stop", message: strangeCluster(self.nodeId, hello) };
+      }
+      const isWhole = clusterIdOf(hello.members) === hello.clusterId;
       if (isWhole && namesSame(hello.members, cluster)) return { do: "pin", members: hello.members };
+    }
+    const bound = [...hellos.values()].filter((hello) => hello.founded || hello.clusterId !== null);
+    if (bound.length > 0) {
+      const others = peers.filter((id) => !bound.some(({ nodeId }) => nodeId === id));
+      return { do: "wait", for: others, because: "unpinned" };
     }
     const unseen = peers.filter((id) => !hellos.has(id));
     if (unseen.length > 0) return { do: "wait", for: unseen, because: "unseen" };
@@ -73,17 +80,9 @@ export function namesSame(a: readonly { id: NodeId }[], b: readonly { id: NodeId
   return ids(a) === ids(b);
 }
 
-/** Why a hello from a cluster tells that this node's folder is not the one that belongs to it; null: it is. */
-export function lostIncarnation(self: { nodeId: NodeId; incarnation: string }, hello: Hello): string | null {
-  const member = hello.members?.find((one) => one.id === self.nodeId);
-  if (member?.incarnation === self.incarnation) return null;
-  if (member === undefined) {
-    return `node ${hello.nodeId} belongs to a cluster that has no node ${self.nodeId}: ` +
-      `start this node with that cluster's --cluster, or another --node-id`;
-  }
-  return `the cluster of node ${hello.nodeId} knows node ${self.nodeId} with another data folder ` +
-    `(${member.incarnation}, this one is ${self.incarnation}): the folder was lost or replaced. ` +
-    `A node that forgot its votes must not take part; start it with the folder it had`;
+function strangeCluster(id: NodeId, hello: Hello): string {
+  return `node ${hello.nodeId} belongs to a cluster that has no node ${id}: ` +
+    `start this node with that cluster's --cluster, or another --node-id`;
 }
 
 function foreignCluster({ nodeId, clusterId }: Hello): string {

@@ -33,7 +33,7 @@ export class Freshness {
 
   /** A leader spoke. One that has committed nothing of its own term does not know yet what is committed. */
   onAppendEntries({ term, leaderCommit }: AppendEntries, now: number): void {
-    if (this.#raft.entryAt(leaderCommit)?.term === term) this.#heard = { at: now, commitIndex: leaderCommit };
+    if (this.#raft.termAt(leaderCommit) === term) this.#heard = { at: now, commitIndex: leaderCommit };
   }
 
   /** The store reflects the log up to here. */

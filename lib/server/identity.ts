@@ -9,8 +9,10 @@ import type { Io } from "../io/io.ts";
 import { clusterIdOf, type Hello, protocolVersions } from "../protocol/peer_protocol.ts";
 import type { Raft } from "../raft/raft.ts";
 import type { NodeId } from "../raft/types.ts";
-import { FolderError, type Identity } from "../storage/storage.ts";
-import { lostIncarnation, namesSame, nextFoundingStep } from "./founding.ts";
+import { quorumSize } from "../raft/quorum.ts";
+import { wayOut, wayOutAlone } from "../storage/formats.ts";
+import { FolderError, type Identity, type Recovered } from "../storage/storage.ts";
+import { namesSame, nextFoundingStep } from "./founding.ts";
 import type { ServerOptions } from "./options.ts";
 
 /** What the server has to do for the founding to go on. */
@@ -25,6 +27,8 @@ export class NodeIdentity {
   readonly #options: ServerOptions;
   readonly #raft: Raft;
   readonly #nonce: string;
+  /** Durable index of the configuration entry that admits this folder; 0: none does. */
+  readonly #admitted: () => number;
   #identity: Identity;
   /** What the disk holds of the identity, which is all that may be said. */
   #saved: Identity;
@@ -34,13 +38,12 @@ export class NodeIdentity {
   #reported = "";
 
   /** Throws FolderError when the log belongs to another cluster than `options` name. */
-  constructor(options: ServerOptions, io: Io, found: { raft: Raft; identity: Identity | null }) {
+  constructor(options: ServerOptions, io: Io, node: { raft: Raft; identity: Identity; admitted(): number }) {
     this.#options = options;
-    this.#raft = found.raft;
+    this.#raft = node.raft;
+    this.#admitted = node.admitted;
     this.#nonce = randomHex(io, 16);
-    this.#identity = found.identity === null
-      ? { nodeId: options.nodeId, incarnation: randomHex(io, 16), starts: 1, clusterId: null, pinned: null }
-      : { ...found.identity, starts: found.identity.starts + 1 };
+    this.#identity = node.identity;
     this.#saved = this.#identity; // the server does so before anything is said
     this.#checkConfiguration();
   }
@@ -66,7 +69,7 @@ export class NodeIdentity {
   }
 
   /** What this node says of itself. */
-  hello(): Hello {
+  hello(hasRoom: boolean): Hello {
     const { nodeId, clientAddress, cluster } = this.#options;
     const { incarnation, starts } = this.#identity;
     return {
@@ -81,6 +84,9 @@ export class NodeIdentity {
       clusterId: this.#saved.clusterId,
       members: this.#saved.pinned,
       founded: this.#isFounded,
+      // A founder is bound to the members by its pinned list, which is durable before the founding entry is.
+      admitted: this.#raft.admittedIndex === 1 ? 1 : this.#admitted(),
+      hasRoom,
     };
   }
 
@@ -94,18 +100,30 @@ export class NodeIdentity {
       return `the nodes were given different lists, ${describe(hello.cluster)} and ${describe(cluster)}: ` +
         `give all the same --cluster`;
     }
-    const { clusterId, incarnation } = this.#identity;
-    const self = { nodeId: this.#options.nodeId, incarnation };
+    const { clusterId } = this.#identity;
     if (hello.clusterId !== null && hello.clusterId !== clusterId) {
-      const problem = lostIncarnation(self, hello);
-      return `it belongs to another cluster (${hello.clusterId}, this one is ${clusterId})` +
-        (problem === null ? "" : `; ${problem}`);
+      return `it belongs to another cluster (${hello.clusterId}, this one is ${clusterId})`;
     }
-    const member = this.#raft.configuration.members.find((one) => one.id === hello.nodeId);
+    const { configuration, configurationIndex } = this.#raft;
+    const member = configuration.members.find((one) => one.id === hello.nodeId);
     if (member === undefined) return `node ${hello.nodeId} is not a member of this cluster`;
-    if (member.incarnation === hello.incarnation) return null;
-    return `node ${hello.nodeId} has another data folder than the one this cluster knows: ` +
-      `its votes and entries are forgotten, so it must not take part`;
+    // One that abstains waits to be admitted; one that was admitted later than this node's log reaches is ahead of it.
+    const isKnown = member.incarnation === hello.incarnation;
+    if (isKnown || hello.admitted === 0 || hello.admitted > configurationIndex) return null;
+    return `the data folder of node ${hello.nodeId} was replaced by another one, which the cluster has admitted: ` +
+      `this one must not take part any more. Empty it to join with it`;
+  }
+
+  /** The members that say that they abstain, when there are so many that nobody can ever be admitted; else none. */
+  lostMembers(hellos: ReadonlyMap<NodeId, Hello>): NodeId[] {
+    const { members } = this.#raft.configuration;
+    const lost = members.map(({ id }) => id).filter((id) => {
+      const hello = hellos.get(id);
+      return id === this.#options.nodeId
+        ? this.#raft.admittedIndex === 0
+        : hello?.founded && hello.admitted === 0;
+    });
+    return members.length - lost.length < quorumSize({ members }) ? lost : [];
   }
 
   /** What is to be done next for the cluster to be founded, or null: nothing, or wait. */
@@ -169,12 +187,41 @@ export class NodeIdentity {
       );
     }
     const own = members.find((member) => member.id === nodeId);
-    if (own?.incarnation === this.#identity.incarnation) return;
+    if (own?.incarnation === this.#identity.incarnation || this.#raft.admittedIndex === 0) return;
     throw new FolderError(
-      `the log names the incarnation ${own?.incarnation} of node ${nodeId}, the state file ` +
-        `${this.#identity.incarnation}: the files of two folders are mixed`,
+      `the log names the data folder ${own?.incarnation} of node ${nodeId}, this one is ` +
+        `${this.#identity.incarnation}: it was replaced, or the files of two folders are mixed. ${wayOut}`,
     );
   }
+}
+
+/**
+ * The identity with which a node starts: its folder's, with the start counted up. A new folder draws a name, and one
+ * that has lost something another name (lib/raft/incarnations.ts). Throws FolderError when nobody could make up for it.
+ */
+export function nextIdentity(options: ServerOptions, io: Io, { identity, damage }: Recovered): Identity {
+  const { nodeId, cluster } = options;
+  if (damage !== null && cluster.length === 1) throw new FolderError(`${damage}. ${wayOutAlone}`);
+  if (identity === null) {
+    return { nodeId, incarnation: randomHex(io, 16), starts: 1, clusterId: null, pinned: null };
+  }
+  const incarnation = damage === null ? identity.incarnation : randomHex(io, 16);
+  return { ...identity, incarnation, starts: identity.starts + 1 };
+}
+
+/** What the journal says of a folder that has lost something. */
+export function describeDamage(damage: string): string {
+  return `${damage}. What this node may have promised is lost: it takes no part in decisions, under a new name, until ` +
+    "the others have given it back what it lacks and admitted it again";
+}
+
+/** Why there is no use in going on. */
+export function describeHopeless(lost: readonly NodeId[]): string {
+  return `beyond self-repair: the data folders of node ${
+    lost.join(", ")
+  } have lost something, and without them there ` +
+    "is no majority that could admit them again. Put the latest copies of their folders back; or give up what may be " +
+    "lost on one of them: stop it and run kvapp inspect DIR --repair --accept-loss";
 }
 
 function describe(cluster: readonly { id: NodeId; address: string }[]): string {

@@ -1,14 +1,15 @@
 /**
  * The way to the disk: one write at a time, in order. Whatever gathers while the disk is busy shares the next fsync,
  * so batches form by themselves and grow with the load (group commit). Messages that ride on a write leave when
- * it and all before it are durable.
+ * it and all before it are durable. When the disk is full everything waits for room, in its order; only votes for others,
+ * which need nothing but the state file, go past it.
  *
  * @module
  */
 
 import type { Message } from "../raft/messages.ts";
 import type { Write } from "../raft/types.ts";
-import type { Done } from "../io/io.ts";
+import { DiskFull, type Done } from "../io/io.ts";
 import type { Storage } from "../storage/storage.ts";
 
 /** Who is told what became of the writes. */
@@ -19,6 +20,14 @@ export interface LogWriterOwner {
   onDiskError(error: Error): void;
 }
 
+/** Whether a write only carries messages. */
+function needsNoDisk({ hardState, chunks, snapshot, entries }: Write): boolean {
+  return hardState === null && snapshot === null && entries.length + chunks.length === 0;
+}
+
+/** A full disk is tried again after so many ticks. */
+const retryTicks = 20;
+
 /** One write in flight; all that wait behind it go together. */
 export class LogWriter {
   readonly #storage: Storage;
@@ -26,6 +35,9 @@ export class LogWriter {
   #waiting: Write[] = [];
   #isBusy = false;
   #isStopped = false;
+  #isFull = false;
+  /** A term or vote was handed in that is not yet durable. */
+  #isStateDue = false;
   #stillTicks = 0;
   /** Entry bytes handed in and not yet durable. */
   #pendingBytes = 0;
@@ -43,7 +55,13 @@ export class LogWriter {
 
   /** Time passes. Returns for how many ticks nothing has begun or ended on the disk: it is quiet then, or it hangs. */
   onTick(): number {
+    if (this.#isFull && !this.#isBusy && this.#stillTicks >= retryTicks) this.#writeNext();
     return this.#stillTicks++;
+  }
+
+  /** The disk had no room when it was last tried. */
+  get isFull(): boolean {
+    return this.#isFull;
   }
 
   /** Nothing waits and nothing is under way. */
@@ -54,19 +72,26 @@ export class LogWriter {
   /** Takes a write. One that only carries messages needs no disk, but not before what came before it. */
   submit(write: Write): void {
     if (this.#isStopped) return;
-    if (this.isIdle && write.hardState === null && write.entries.length === 0) {
+    if (this.isIdle && needsNoDisk(write)) {
       this.#owner.onDurable(write.messages);
       return;
     }
+    if (this.#isFull && needsNoDisk(write)) {
+      // What cannot be said now would only pile up: the other end asks for it again and again.
+      if (!this.#isStateDue) this.#sendVotes(write);
+      return;
+    }
     for (const { line } of write.entries) this.#pendingBytes += line.length;
+    if (write.hardState !== null) this.#isStateDue = true;
     this.#waiting.push(write);
-    if (!this.#isBusy) this.#writeNext();
+    // Without room only a new term or vote is worth another attempt now.
+    if (!this.#isBusy && (!this.#isFull || write.hardState !== null)) this.#writeNext();
   }
 
   /** Does something else with the storage, alone, as soon as no write waits. */
   whenIdle(job: (done: Done) => void, then: () => void): void {
     if (this.isIdle) {
-      this.#run(job, then);
+      this.#run(job, (full) => full === null ? then() : this.#owner.onDiskError(full));
       return;
     }
     const before = this.#idle;
@@ -91,7 +116,10 @@ export class LogWriter {
     }
     const writes = this.#waiting;
     this.#waiting = [];
-    this.#run((done) => this.#storage.append(writes, done), () => {
+    this.#run((done) => this.#storage.append(writes, done), (error) => {
+      if (error !== null) return this.#onFull(writes);
+      this.#isFull = false;
+      this.#isStateDue = this.#waiting.some(({ hardState }) => hardState !== null);
       for (const write of writes) {
         for (const { line } of write.entries) this.#pendingBytes -= line.length;
         this.#owner.onDurable(write.messages);
@@ -99,20 +127,41 @@ export class LogWriter {
     });
   }
 
-  #run(job: (done: Done) => void, then: () => void): void {
+  /** Nothing of the entries is on the disk; the state file may be. */
+  #onFull(writes: Write[]): void {
+    this.#isFull = true;
+    const { currentTerm, votedFor } = this.#storage.hardState;
+    const last = writes.findLast(({ hardState }) => hardState !== null)?.hardState;
+    const isSaved = last == null || last.currentTerm === currentTerm && last.votedFor === votedFor;
+    this.#isStateDue = !isSaved || this.#waiting.some(({ hardState }) => hardState !== null);
+    if (isSaved) {
+      writes = writes.map((write) => this.#sendVotes(write)).filter((write) => !needsNoDisk(write));
+    }
+    this.#waiting = [...writes, ...this.#waiting];
+  }
+
+  /** Sends what of a write claims only the state file; its other messages wait. */
+  #sendVotes(write: Write): Write {
+    const isVote = ({ type, from, to }: Message): boolean =>
+      type === "termDurable" || (type === "requestVoteResponse" && to !== from);
+    this.#owner.onDurable(write.messages.filter(isVote));
+    return { ...write, hardState: null, messages: write.messages.filter((message) => !isVote(message)) };
+  }
+
+  #run(job: (done: Done) => void, then: (full: DiskFull | null) => void): void {
     this.#isBusy = true;
     this.#stillTicks = 0;
     job((error) => {
       this.#isBusy = false;
       this.#stillTicks = 0;
       if (this.#isStopped) return;
-      if (error !== null) {
+      if (error !== null && !(error instanceof DiskFull)) {
         this.stop();
         this.#owner.onDiskError(error);
         return;
       }
-      then();
-      if (!this.#isBusy && !this.#isStopped) this.#writeNext();
+      then(error);
+      if (!this.#isBusy && !this.#isStopped && error === null) this.#writeNext();
     });
   }
 }

@@ -57,6 +57,10 @@ export interface Limits {
   peerQueueBytesMax: number;
   /** A segment of the log, unless one batch alone has more. */
   segmentBytesMax: number;
+  /** Log since the last snapshot, after which the next one is taken; more while the snapshot itself is larger. */
+  snapshotLogBytes: number;
+  /** Entries since the last snapshot, a number, after which the next one is taken. */
+  snapshotEntries: number;
   /** A request without an outcome is answered `outcomeUnknown` or `noLeader` after this time. */
   requestTimeoutMs: number;
 }
@@ -77,6 +81,8 @@ export const defaultLimits: Limits = {
   committedEntriesMax: 4096,
   peerQueueBytesMax: 128 << 20,
   segmentBytesMax: defaultSegmentBytesMax,
+  snapshotLogBytes: 16 << 20,
+  snapshotEntries: 250_000,
   requestTimeoutMs: 5000,
 };
 
@@ -110,12 +116,17 @@ export function tickMs(options: ServerOptions): number {
 }
 
 /** What a node's options mean to the core. */
-export function raftOptions(options: ServerOptions, random: () => number): RaftOptions {
+export function raftOptions(
+  options: ServerOptions,
+  incarnation: string,
+  random: () => number,
+): RaftOptions {
   const { timing, limits } = options;
   const ticks = (ms: number) => Math.max(1, Math.ceil(ms / tickMs(options)));
   const min = ticks(timing.electionTimeoutMinMs);
   return {
     id: options.nodeId,
+    incarnation,
     electionTimeoutTicks: { min, max: Math.max(min + 1, ticks(timing.electionTimeoutMaxMs)) },
     heartbeatTicks: ticks(timing.heartbeatIntervalMs),
     appendBytesMax: limits.appendBytesMax,

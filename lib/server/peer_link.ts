@@ -135,7 +135,7 @@ export class PeerLink {
     const input = !isKnown && isOfClient(line)
       ? `this is the raft port, where the nodes meet: clients connect to ${this.#options.clientAddress}`
       : this.#reader.take(line, { isKnown, entryBytesMax });
-    this.#splitter.lineBytesMax = this.#reader.expectsEntry ? entryBytesMax : controlLineBytesMax;
+    this.#splitter.lineBytesMax = this.#reader.expectsMore ? entryBytesMax : controlLineBytesMax;
     if (input === null) return true;
     const refusal = typeof input === "string" ? input : this.#take(input);
     if (refusal !== null) this.refuse(refusal);

@@ -21,6 +21,8 @@ export interface PeerLinksOwner {
   onHello(hello: Hello): string | null;
   /** A hello was accepted: somebody came, or got further. */
   onHelloAccepted(): void;
+  /** It came from another process of that node than the one before. */
+  onStarted(hello: Hello): void;
   /** A text refuses the message and ends the connection. */
   onMessage(message: Message): string | null;
   /** The connection on which this node speaks to `id` broke. */
@@ -150,15 +152,13 @@ export class PeerLinks implements LinkOwner {
     if (peer === undefined) return problem;
     if (problem !== null) {
       this.#report(peer, `node ${peer.id} is refused: ${problem}`);
-      // Before it is turned away it learns which folder is known here as its own: that a lost one is, it finds out so.
-      const hello = this.#owner.hello();
-      const members = hello.members?.filter((member) => member.id === peer.id) ?? null;
-      link.sendLine({ ...hello, members });
       return problem;
     }
     const isNew = link.hello === null;
     link.hello = hello;
+    const isStarted = peer.known?.nonce !== hello.nonce;
     peer.known = hello;
+    if (isStarted) this.#owner.onStarted(hello);
     // Another process speaks for this node now. What the one before it might still say counts no more.
     for (const other of [peer.outgoing, peer.incoming]) {
       if (other !== null && other.hello !== null && other.hello.nonce !== hello.nonce) {

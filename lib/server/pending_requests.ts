@@ -92,6 +92,21 @@ export class PendingRequests {
     for (const read of reads) read.onReadable(null);
   }
 
+  /** The store holds everything up to `index` at once; what became of the writes in between, it does not tell. */
+  onInstalled(index: number): void {
+    this.#appliedIndex = index;
+    for (const [at, write] of this.#writes) {
+      if (at > index) continue;
+      this.#writes.delete(at);
+      write.onWritten(outcomeUnknown(write.hasSession));
+    }
+    for (const [at, reads] of this.#dueReads) {
+      if (at > index) continue;
+      this.#dueReads.delete(at);
+      for (const read of reads) read.onReadable(null);
+    }
+  }
+
   /** A read came, behind the write at `afterIndex`. It is asked for with all that came since the last time. */
   addRead(now: number, afterIndex: number, onReadable: OnReadable): void {
     this.#newReads.push({ deadline: now + this.#timeoutMs, afterIndex, onReadable });

@@ -16,7 +16,7 @@ import {
   type Request,
   type WriteRequest,
 } from "../protocol/client_protocol.ts";
-import { busy, errorReply, noLeader, notLeader, type RequestError } from "../protocol/errors.ts";
+import { busy, diskFull, errorReply, noLeader, notLeader, type RequestError } from "../protocol/errors.ts";
 import type { ProposalRefusal, Raft } from "../raft/raft.ts";
 import type { NodeId } from "../raft/types.ts";
 import type { Answer, RequestOrder } from "./client_connections.ts";
@@ -26,7 +26,7 @@ import { type MembersReply, membersReply, type StatusReply } from "./status.ts";
 /** The parts of a node that requests have to do with. */
 export interface RequestContext {
   raft: Raft;
-  store: Store;
+  store(): Store;
   pending: PendingRequests;
   clock: Clock;
   nodes(): { id: NodeId; address: string }[];
@@ -34,6 +34,8 @@ export interface RequestContext {
   appliedIndex(): number;
   /** Milliseconds since this node last had all that a leader had committed; null: not since its start. */
   ageMs(): number | null;
+  /** The disk has no room: no new writes. */
+  isDiskFull(): boolean;
   /** The disk is as far behind as it may be, or the node is stopping: no new writes. */
   isOverloaded(): boolean;
   status(): StatusReply;
@@ -59,14 +61,13 @@ interface Moment {
 
 /** Carries out a request in the `order` of its connection; `answer` is called once, now or later. */
 export function answerRequest(request: Request, answer: Answer, call: RequestCall): void {
-  const { store } = call.context;
   if ("command" in request) return write(request, answer, call);
   switch (request.op) {
     case "refused":
       return answer(errorReply(request.id, request.error));
     case "get":
       return read(request, answer, call, (at) => {
-        const found = store.get(request.key);
+        const found = call.context.store().get(request.key);
         const moment = at();
         return () => getReply(found, moment);
       });
@@ -77,10 +78,10 @@ export function answerRequest(request: Request, answer: Answer, call: RequestCal
           request,
           answer,
           call,
-          (at) => () => ({ ok: true, count: store.count(options), ...at() }),
+          (at) => () => ({ ok: true, count: call.context.store().count(options), ...at() }),
         );
       }
-      return read(request, answer, call, (at) => () => listReply(store.list(options), at()));
+      return read(request, answer, call, (at) => () => listReply(call.context.store().list(options), at()));
     }
     default:
       return answer(encodeReply(request.id, describe(request, call.context)));
@@ -89,6 +90,7 @@ export function answerRequest(request: Request, answer: Answer, call: RequestCal
 
 function write({ id, command }: WriteRequest, answer: Answer, { context, order }: RequestCall): void {
   const isLeader = context.raft.role === "leader";
+  if (isLeader && context.isDiskFull()) return answer(errorReply(id, diskFull()));
   const place = isLeader && context.isOverloaded() ? "busy" : context.raft.propose(command);
   if (typeof place === "string") return answer(errorReply(id, refusal(place, context)));
   order.lastWriteIndex = place.index;

@@ -13,24 +13,27 @@ import { Store } from "../kv/store.ts";
 import { describeMessage } from "../protocol/peer_protocol.ts";
 import type { Message } from "../raft/messages.ts";
 import { Raft } from "../raft/raft.ts";
-import type { Entry, Ready } from "../raft/types.ts";
-import { Storage } from "../storage/storage.ts";
+import type { Entry, Ready, SnapshotMetadata } from "../raft/types.ts";
+import { FolderError, Storage } from "../storage/storage.ts";
 import { ClientConnections } from "./client_connections.ts";
 import { LogWriter } from "./log_writer.ts";
 import { Freshness } from "./freshness.ts";
-import { NodeIdentity } from "./identity.ts";
+import { DiskWatch } from "./disk_watch.ts";
+import { describeDamage, describeHopeless, nextIdentity, NodeIdentity } from "./identity.ts";
 import { raftOptions, type ServerOptions, tickMs } from "./options.ts";
 import { PeerLinks } from "./peer_links.ts";
 import { PendingRequests } from "./pending_requests.ts";
 import { answerRequest, type RequestContext } from "./requests.ts";
+import { Snapshotter } from "./snapshotter.ts";
 import { describeRole, statusReply } from "./status.ts";
+
+/** Nothing may have changed for so long, and for so many election timeouts, before the node gives up. */
+const hopeless = { ms: 10_000, timeouts: 20 };
 
 /** One node. */
 export class Server {
   /** The protocol's state; for others to look at only. */
   readonly raft: Raft;
-  /** What the committed entries made; for others to look at only. */
-  readonly store: Store = new Store();
   readonly #options: ServerOptions;
   readonly #io: Io;
   readonly #storage: Storage;
@@ -39,17 +42,24 @@ export class Server {
   readonly #clients: ClientConnections;
   readonly #identity: NodeIdentity;
   readonly #freshness: Freshness;
+  readonly #snapshotter: Snapshotter;
+  readonly #disk: DiskWatch;
   readonly #listeners: Listener[] = [];
   readonly #timers: Timer[] = [];
   readonly #startedAt: number;
   /** null until the folder is ready. */
   #links: PeerLinks | null = null;
+  #store = new Store();
   #appliedIndex = 0;
   #isPumpDue = false;
   #isPumping = false;
   /** What the journal said last about who leads. */
   #reportedRole = "";
+  /** What the others were told last of this node's admission and disk. */
+  #announced = { admitted: 0, hasRoom: true };
   #closing: { deadline: number; dones: (() => void)[] } | null = null;
+  /** Since when too many members are known to abstain; null: they are not. */
+  #lostSince: number | null = null;
   /** Nothing is taken, said or written any more. */
   #isOver = false;
   /** The disk failed, or the folder turned out to be the wrong one. */
@@ -66,11 +76,25 @@ export class Server {
     this.#storage = new Storage(io.disk, options.limits);
     const recovered = this.#storage.recover(options.nodeId);
     for (const note of recovered.notes) options.log("info", note);
-    this.raft = new Raft(raftOptions(options, () => io.random()), recovered);
-    this.#identity = new NodeIdentity(options, io, { raft: this.raft, identity: recovered.identity });
+    const identity = nextIdentity(options, io, recovered);
+    if (recovered.damage !== null) options.log("error", describeDamage(recovered.damage));
+    this.raft = new Raft(raftOptions(options, identity.incarnation, () => io.random()), recovered);
+    const admitted = (): number => this.#storage.hardState.admittedIndex;
+    this.#identity = new NodeIdentity(options, io, { raft: this.raft, identity, admitted });
+    this.#snapshotter = this.#makeSnapshotter();
+    this.#takeOver(recovered.snapshot);
     this.#writer = new LogWriter(this.#storage, {
       onDurable: (messages) => this.#send(messages),
       onDiskError: (error) => this.#stop(error),
+    });
+    this.#disk = new DiskWatch(options, {
+      raft: this.raft,
+      storage: this.#storage,
+      writer: this.#writer,
+      roomyPeers: () =>
+        [...this.#links?.liveHellos().values() ?? []].filter((hello) => hello.hasRoom).map((hello) =>
+          hello.nodeId
+        ),
     });
     this.#pending = new PendingRequests(options.limits.requestTimeoutMs);
     this.#freshness = new Freshness(this.raft, this.#pending, options.timing.heartbeatIntervalMs);
@@ -92,10 +116,12 @@ export class Server {
       }),
       io.network.listen(options.clientBindAddress, (connection) => this.#clients.accept(connection)),
     );
-    this.#writer.whenIdle(
-      (done) => this.#storage.repair(done),
-      () => this.#saveIdentity(() => this.#start()),
-    );
+    this.#writer.whenIdle((done) => this.#storage.open(identity, done), () => this.#start());
+  }
+
+  /** What the committed entries made; for others to look at only. */
+  get store(): Store {
+    return this.#store;
   }
 
   /** Index of the last entry that the store reflects. */
@@ -106,6 +132,11 @@ export class Server {
   /** The log is durable on this node's disk up to here. */
   get durableIndex(): number {
     return this.#storage.durableIndex;
+  }
+
+  /** Its folder is known to be a member's: it takes part in decisions, also after a restart. */
+  get isAdmitted(): boolean {
+    return this.#storage.hardState.admittedIndex > 0;
   }
 
   /** Hands leadership over, finishes what is in flight, and calls `done` when nothing runs any more. */
@@ -132,9 +163,10 @@ export class Server {
   #start(): void {
     const { clock } = this.#io;
     this.#links = new PeerLinks(this.#options, this.#io, {
-      hello: () => this.#identity.hello(),
+      hello: () => this.#identity.hello(!this.#writer.isFull),
       onHello: (hello) => this.#identity.judge(hello),
       onHelloAccepted: () => this.#takeFoundingStep(),
+      onStarted: ({ nodeId, incarnation }) => this.raft.peerStarted(nodeId, incarnation),
       onMessage: (message) => this.#onMessage(message),
       onUnreachable: (id) => {
         this.raft.peerUnreachable(id);
@@ -175,37 +207,28 @@ export class Server {
     const now = this.#io.clock.now();
     this.raft.tick();
     this.#pending.expire(now);
-    this.#watchDisk();
+    this.#disk.onTick();
+    this.#watchMembers(now);
+    if (this.#isOver) return;
     if (this.#closing === null) this.#freshness.onTick(now);
     this.#wake();
   }
 
-  /**
-   * After a second without writes the state file vouches for the log, so that rot of its end is found out. A leader
-   * whose disk hangs hands over: its followers would never miss it, and its clients would only be told to wait.
-   */
-  #watchDisk(): void {
-    const { isIdle } = this.#writer;
-    const stillTicks = this.#writer.onTick();
-    const stillMs = stillTicks * tickMs(this.#options);
-    if (isIdle && stillTicks === Math.ceil(1000 / tickMs(this.#options))) {
-      this.#writer.whenIdle((done) => this.#storage.flushMark(done), () => {});
-    }
-    const isHanging = !isIdle && stillMs >= 2 * this.#options.timing.electionTimeoutMaxMs;
-    if (isHanging && this.raft.role === "leader" && !this.raft.isTransferring) {
-      this.#options.log(
-        "error",
-        `the disk has not finished a write for ${stillMs} ms: leadership is handed over`,
-      );
-      this.raft.transferLeadership();
-    }
+  /** Stops when so many members have lost something that nobody can be admitted again any more. */
+  #watchMembers(now: number): void {
+    const lost = this.#identity.lostMembers(this.#links!.liveHellos());
+    if (lost.length === 0) this.#lostSince = null;
+    else this.#lostSince ??= now;
+    const patienceMs = Math.max(hopeless.ms, hopeless.timeouts * this.#options.timing.electionTimeoutMaxMs);
+    if (this.#lostSince === null || now - this.#lostSince < patienceMs) return;
+    this.#stop(new FolderError(describeHopeless(lost)));
   }
 
   #onMessage(message: Message): string | null {
     if (this.raft.configuration.members.length === 0) return null; // not founded yet: the sender will say it again
     if (this.#options.verbose) this.#options.log("debug", `got ${describeMessage(message)}`);
     const refusal = this.raft.receive(message);
-    if (message.type === "appendEntries" && refusal === null) {
+    if (message.type === "appendEntries" && message.prevLogIndex > 0 && refusal === null) {
       this.#freshness.onAppendEntries(message, this.#io.clock.now());
     }
     this.#wake();
@@ -241,6 +264,7 @@ export class Server {
     if (this.#isOver) return;
     if (isSlice) this.#io.clock.after(0, () => this.#wake());
     this.#freshness.onApplied(this.#appliedIndex);
+    if (this.#closing === null) this.#snapshotter.takeWhenDue(this.#appliedIndex);
     this.#clients.flush();
     this.#report();
     this.#finishClosing();
@@ -257,21 +281,58 @@ export class Server {
   #send(messages: readonly Message[]): void {
     for (const message of messages) {
       if (message.to !== this.#options.nodeId) {
-        if (this.#options.verbose) this.#options.log("debug", `sends ${describeMessage(message)}`);
-        this.#links?.send(message);
+        this.#sendToPeer(message);
         continue;
       }
+      if (message.type === "snapshotReceived") this.#snapshotter.onReceived(message.lastIncludedIndex);
+
       const refusal = this.raft.receive(message);
       assert(refusal === null, `a node accepts its own messages: ${refusal}`);
     }
     this.#wake();
   }
 
+  #sendToPeer(message: Message): void {
+    const filled = message.type === "installSnapshot" ? this.#snapshotter.fill(message) : message;
+    if (filled === null) return; // that snapshot is gone; the core begins with another one
+    if (this.#options.verbose) this.#options.log("debug", `sends ${describeMessage(filled)}`);
+    this.#links?.send(filled);
+  }
+
   #apply(entry: Entry): void {
     assert(entry.index === this.#appliedIndex + 1, "entries are applied in order, each once");
     this.#appliedIndex = entry.index;
-    const result = entry.kind === "command" ? this.store.apply(entry.command as Command, entry.index) : null;
+    const result = entry.kind === "command" ? this.#store.apply(entry.command as Command, entry.index) : null;
+    this.#snapshotter.onApplied(entry);
     this.#pending.onApplied(entry, result);
+  }
+
+  /** A node that starts has the state of its newest snapshot. */
+  #takeOver(snapshot: SnapshotMetadata | null): void {
+    if (snapshot === null) return;
+    this.#store = this.#snapshotter.load(snapshot);
+    this.#appliedIndex = snapshot.lastIncludedIndex;
+  }
+
+  #makeSnapshotter(): Snapshotter {
+    const { limits, log } = this.#options;
+    return new Snapshotter({
+      raft: this.raft,
+      storage: this.#storage,
+      clock: this.#io.clock,
+      limits,
+      log,
+      store: () => this.#store,
+      clusterId: () => this.#identity.record.clusterId,
+      random: () => this.#io.random(),
+      onInstalled: (store, { lastIncludedIndex }) => {
+        this.#store = store;
+        this.#appliedIndex = lastIncludedIndex;
+        this.#pending.onInstalled(lastIncludedIndex);
+      },
+      onDiskError: (error) => this.#stop(error),
+      onWork: () => this.#wake(),
+    });
   }
 
   /** What requests may see and use of this node. */
@@ -280,21 +341,22 @@ export class Server {
     const { clock } = this.#io;
     return {
       raft: this.raft,
-      store: this.store,
+      store: () => this.#store,
       pending: this.#pending,
       clock,
       nodes: () => this.#identity.nodes(),
       clientAddressOf: (id) => id === nodeId ? clientAddress : this.#links?.clientAddressOf(id) ?? null,
       appliedIndex: () => this.#appliedIndex,
       ageMs: () => this.#freshness.ageMs(clock.now()),
+      isDiskFull: () => this.#writer.isFull,
       isOverloaded: () => this.#writer.pendingBytes >= limits.uncommittedBytesMax || this.#closing !== null,
       status: () =>
         statusReply({
           raft: this.raft,
           nodeId,
           appliedIndex: this.#appliedIndex,
-          durableIndex: this.#storage.durableIndex,
-          keys: this.store.size,
+          disk: { state: this.#disk.state, durableIndex: this.#storage.durableIndex },
+          keys: this.#store.size,
           clients: this.#clients.size,
           waitingFor: this.#identity.waitingFor,
           uptimeMs: Math.round(clock.now() - this.#startedAt),
@@ -304,8 +366,18 @@ export class Server {
     };
   }
 
-  /** Tells the journal who leads when that has changed. */
+  /** Tells the journal who leads, and the others how this node does, when that has changed. */
   #report(): void {
+    const { admittedIndex: admitted } = this.#storage.hardState;
+    const hasRoom = !this.#writer.isFull;
+    const { admitted: admittedBefore, hasRoom: hadRoom } = this.#announced;
+    if (admitted !== admittedBefore || hasRoom !== hadRoom) {
+      if (admitted > 1 && admittedBefore === 0) {
+        this.#options.log("info", `admitted by entry ${admitted}: it takes part`);
+      }
+      this.#announced = { admitted, hasRoom };
+      this.#links?.announce();
+    }
     const text = describeRole(this.raft);
     if (text === this.#reportedRole || this.raft.currentTerm === 0) return;
     this.#reportedRole = text;
@@ -321,6 +393,7 @@ export class Server {
     if (!isDone && !isOver) return; // the next event, at the latest a tick, looks again
     this.#clients.close();
     this.#isOver = true;
+    this.#snapshotter.stop();
     this.#release();
     this.#writer.whenIdle((done) => this.#storage.close(done), () => {
       this.#closing = null;
@@ -333,6 +406,7 @@ export class Server {
     if (this.#isStopped) return;
     this.#isStopped = this.#isOver = true;
     this.#writer.stop();
+    this.#snapshotter.stop();
     this.#release();
     this.#clients.destroy();
     this.#options.onStop(error);

@@ -6,6 +6,7 @@
 
 import type { Raft } from "../raft/raft.ts";
 import type { NodeId } from "../raft/types.ts";
+import type { DiskState } from "./disk_watch.ts";
 import { version } from "../version.ts";
 
 /** What the status is made of. */
@@ -13,7 +14,7 @@ export interface StatusView {
   raft: Raft;
   nodeId: NodeId;
   appliedIndex: number;
-  durableIndex: number;
+  disk: StatusReply["disk"];
   keys: number;
   clients: number;
   waitingFor: NodeId[];
@@ -37,8 +38,10 @@ export interface StatusReply {
   snapshotIndex: number;
   /** The other nodes. What is known of their logs only the leader can say. */
   peers: { id: NodeId; address: string; connected: boolean; matchIndex?: number; lag?: number }[];
-  /** The log is on this node's disk up to `durableIndex`. */
-  disk: { state: "ok"; durableIndex: number };
+  /** The log is on this node's disk up to `durableIndex`. A disk may be full, or stuck in a write. */
+  disk: { state: DiskState; durableIndex: number };
+  /** The folder has lost something, so this node takes no part in decisions until it is admitted again. */
+  abstains?: true;
   keys: number;
   /** Connected clients. */
   clients: number;
@@ -66,9 +69,10 @@ export function statusReply(view: StatusView): StatusReply {
     commitIndex: raft.commitIndex,
     appliedIndex: view.appliedIndex,
     lastLogIndex: raft.lastIndex,
-    snapshotIndex: 0,
+    snapshotIndex: raft.snapshot?.lastIncludedIndex ?? 0,
     peers,
-    disk: { state: "ok", durableIndex: view.durableIndex },
+    disk: view.disk,
+    ...(raft.admittedIndex === 0 && raft.configuration.members.length > 0 ? { abstains: true } : {}),
     keys: view.keys,
     clients: view.clients,
     ...(view.waitingFor.length > 0 ? { waitingFor: view.waitingFor } : {}),

@@ -10,7 +10,7 @@ import { isSealed, sealLine } from "../raft/entry.ts";
 import type { HardState, Member, NodeId } from "../raft/types.ts";
 
 /** Version of all formats of a folder. */
-const formatVersion = 1;
+export const formatVersion = 1;
 
 /** Term, vote and identity of the node. */
 export const stateFile = "state.json";
@@ -35,7 +35,7 @@ export interface Identity {
   starts: number;
   /** The cluster that it belongs to; null until that is founded. */
   clusterId: string | null;
-  /** The members of the cluster that is being founded, from the first start until the log has a configuration. */
+  /** The members with which the cluster is, or was, founded; null: not agreed on yet. */
   pinned: Member[] | null;
 }
 
@@ -68,35 +68,49 @@ const untouched = "Nothing in the folder was changed.";
 export const wayOut = `${untouched} The other nodes go on without this one as long as they are a majority. ` +
   "Put this node's own latest copy of the file back; an older copy, or an empty folder, must not take part";
 
+/** The same, of a node that has no others. */
+export const wayOutAlone =
+  `${untouched} No other node has the data. Put the latest copy of the folder back, or cut ` +
+  "off what is damaged, and all that was written after it, with: kvapp inspect DIR --repair --accept-loss";
+
 /** The contents of the state file. */
 export function encodeState(state: State): Uint8Array {
   const { nodeId, incarnation, starts, clusterId, pinned } = state.identity;
-  const { currentTerm, votedFor } = state.hardState;
+  const { currentTerm, votedFor, admittedIndex: admitted } = state.hardState;
   const identity = { format: formatVersion, nodeId, incarnation, starts, clusterId, pinned };
-  return seal({ ...identity, currentTerm, votedFor, synced: state.mark.index, at: crcToHex(state.mark.crc) });
+  return seal({
+    ...identity,
+    admitted,
+    currentTerm,
+    votedFor,
+    synced: state.mark.index,
+    at: crcToHex(state.mark.crc),
+  });
 }
 
-/** Reads the state file of the folder of `nodeId`. Throws FolderError. */
-export function decodeState(bytes: Uint8Array, nodeId: NodeId): State {
+/**
+ * Reads the state file of the folder of `nodeId`; null: it is damaged. Throws FolderError when it is another node's, or
+ * of a newer version.
+ */
+export function decodeState(bytes: Uint8Array, nodeId: NodeId): State | null {
   const fields = unseal(bytes);
-  if (fields === null) {
-    throw new FolderError(`${stateFile} is damaged: its checksum does not match. ${wayOut}`);
-  }
+  if (fields === null) return null;
   checkOrigin(stateFile, fields, nodeId);
-  const { incarnation, starts, clusterId, pinned, currentTerm, votedFor } = fields;
+  const { incarnation, starts, clusterId, pinned, admitted, currentTerm, votedFor } = fields;
   const mark = markIn(fields);
   if (
     typeof incarnation !== "string" || !isWhole(starts) ||
     !(clusterId === null || typeof clusterId === "string") ||
     !(pinned === null || Array.isArray(pinned) && pinned.every(isMember)) ||
-    !isWhole(currentTerm) || !(votedFor === null || isWhole(votedFor)) || mark === null
+    !isWhole(admitted) || !isWhole(currentTerm) || !(votedFor === null || isWhole(votedFor)) || mark === null
   ) {
     throw new FolderError(
-      `${stateFile} is damaged: its fields are not those of format ${formatVersion}. ${wayOut}`,
+      `${stateFile} is whole, but its fields are not those of format ${formatVersion}. ${untouched} ` +
+        "Start the version that wrote the folder",
     );
   }
   const identity = { nodeId, incarnation, starts, clusterId, pinned };
-  return { identity, hardState: { currentTerm, votedFor }, mark };
+  return { identity, hardState: { currentTerm, votedFor, admittedIndex: admitted }, mark };
 }
 
 /** The first line of a segment that begins behind the entry `before`, and so vouches for it like a mark. */
@@ -105,28 +119,43 @@ export function encodeHeader({ nodeId, clusterId }: Identity, before: Mark): Uin
   return seal({ format: formatVersion, clusterId, nodeId, firstIndex: before.index + 1, prev });
 }
 
+/** What the header of a segment says. */
+export interface Header {
+  /** The entry before the first one. */
+  before: Mark;
+  /** The cluster that the node belonged to when the segment was begun; null: none yet. */
+  clusterId: string | null;
+}
+
 /**
- * Checks the first line of the segment `name` of the folder of `identity`, whole or not. Returns the entry before it;
- * null: the line is not whole.
+ * Reads the first line of the segment `name`; null: it is not whole, or not this segment's. Throws FolderError when it
+ * is another node's, another cluster's than `clusterId`, or of a newer version.
  */
-export function decodeHeader(line: Uint8Array, name: string, identity: Identity): Mark | null {
+export function decodeHeader(line: Uint8Array, name: string, owner: Owner): Header | null {
   const fields = unseal(line);
   if (fields === null || !("format" in fields)) return null;
-  checkOrigin(name, fields, identity.nodeId);
+  checkOrigin(name, fields, owner.nodeId);
   const { clusterId, firstIndex, prev } = fields;
-  if (clusterId !== null && clusterId !== identity.clusterId) {
-    throw new FolderError(
-      `${name} belongs to cluster ${clusterId}, but ${stateFile} to ${identity.clusterId ?? "none yet"}: ` +
-        `the files come from two folders. ${wayOut}`,
-    );
-  }
+  if (!(clusterId === null || typeof clusterId === "string")) return null;
+  checkCluster(name, clusterId, owner);
   const before = markIn({ synced: Number(firstIndex) - 1, at: prev });
-  if (before === null || firstIndex !== firstIndexIn(name)) {
-    throw new FolderError(
-      `${name} is damaged at byte 0: its header is that of a segment from entry ${firstIndex}. ${wayOut}`,
-    );
-  }
-  return before;
+  return before === null || firstIndex !== firstIndexIn(name) ? null : { before, clusterId };
+}
+
+/** Who files must belong to. */
+export interface Owner {
+  nodeId: NodeId;
+  /** Undefined: the state file, which knows it, is damaged. */
+  clusterId: string | null | undefined;
+}
+
+/** Throws when a file belongs to another cluster than the state file says. */
+export function checkCluster(name: string, clusterId: string | null, owner: Owner): void {
+  if (clusterId === null || owner.clusterId === undefined || clusterId === owner.clusterId) return;
+  throw new FolderError(
+    `${name} belongs to cluster ${clusterId}, but ${stateFile} to ${owner.clusterId ?? "none yet"}: ` +
+      `the files come from two folders. ${wayOut}`,
+  );
 }
 
 /** A mark as a line of the log. It is written with the batch after the one that it vouches for. */
@@ -140,6 +169,23 @@ export function decodeMark(line: Uint8Array): Mark | null {
   return fields === null || "format" in fields ? null : markIn(fields);
 }
 
+/** Throws when a sealed line with a `format` is of another version, or has another node's id. */
+export function checkOrigin(file: string, fields: Record<string, unknown>, nodeId: NodeId | null): void {
+  const { format } = fields;
+  if (format !== formatVersion) {
+    throw new FolderError(
+      `${file} has format ${format}, and this version of kvapp reads format ${formatVersion}. ${untouched} ` +
+        "Start the version that wrote the folder, or a newer one",
+    );
+  }
+  if (nodeId !== null && fields.nodeId !== nodeId) {
+    throw new FolderError(
+      `${file} belongs to node ${fields.nodeId}, not to node ${nodeId}. ${untouched} ` +
+        `Start node ${fields.nodeId} on it, or give node ${nodeId} a folder of its own`,
+    );
+  }
+}
+
 /** Whether a line claims to be an entry; its own reader checks the claim. */
 export function isEntryLine(line: Uint8Array): boolean {
   return line[19] === 0x70; // the p of {"crc":"........","prev":
@@ -147,12 +193,13 @@ export function isEntryLine(line: Uint8Array): boolean {
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-function seal(fields: Record<string, unknown>): Uint8Array {
+/** A sealed line with these fields. */
+export function seal(fields: Record<string, unknown>): Uint8Array {
   return sealLine(JSON.stringify(fields).slice(1));
 }
 
 /** The fields of a sealed line, or null when it is not whole. */
-function unseal(line: Uint8Array): Record<string, unknown> | null {
+export function unseal(line: Uint8Array): Record<string, unknown> | null {
   if (!isSealed(line)) return null;
   try {
     const fields: unknown = JSON.parse(decoder.decode(line));
@@ -163,33 +210,19 @@ function unseal(line: Uint8Array): Record<string, unknown> | null {
   }
 }
 
-function checkOrigin(file: string, fields: Record<string, unknown>, nodeId: NodeId): void {
-  const { format } = fields;
-  if (format !== formatVersion) {
-    throw new FolderError(
-      `${file} has format ${format}, and this version of kvapp reads format ${formatVersion}. ${untouched} ` +
-        "Start the version that wrote the folder, or a newer one",
-    );
-  }
-  if (fields.nodeId !== nodeId) {
-    throw new FolderError(
-      `${file} belongs to node ${fields.nodeId}, not to node ${nodeId}. ${untouched} ` +
-        `Start node ${fields.nodeId} on it, or give node ${nodeId} a folder of its own`,
-    );
-  }
-}
-
 function markIn({ synced, at }: Record<string, unknown>): Mark | null {
   if (!isWhole(synced) || typeof at !== "string" || !/^[0-9a-f]{8}$/.test(at)) return null;
   return { index: synced, crc: parseInt(at, 16) };
 }
 
-function isMember(value: unknown): value is Member {
+/** Whether a value is a member of a configuration. */
+export function isMember(value: unknown): value is Member {
   if (typeof value !== "object" || value === null) return false;
   const { id, address, incarnation } = value as Record<string, unknown>;
   return isWhole(id) && typeof address === "string" && typeof incarnation === "string";
 }
 
-function isWhole(value: unknown): value is number {
+/** Whether a value is an integer from 0. */
+export function isWhole(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }

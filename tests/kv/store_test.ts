@@ -4,19 +4,12 @@ import { AssertionFailed } from "../../lib/assert.ts";
 import type { Command, Result, TxnCommand, TxnOperation, WriteCommand } from "../../lib/kv/command.ts";
 import type { Range } from "../../lib/kv/keys.ts";
 import { Store } from "../../lib/kv/store.ts";
+import { command, put, remove } from "./commands.ts";
 
 /** A store after some commands, and what they answered. Indexes count from 1. */
 function applied(...commands: Command[]): { store: Store; results: Result[] } {
   const store = new Store();
   return { store, results: commands.map((command, i) => store.apply(command, i + 1)) };
-}
-
-function put(key: string, value: string, options: object = {}): Command {
-  return { op: "put", key, value, ...options };
-}
-
-function remove(key: string, options: object = {}): Command {
-  return { op: "delete", key, ...options };
 }
 
 function lastResult(...commands: Command[]): Result {
@@ -164,69 +157,6 @@ Deno.test("Store.digest() differs when a key, value, version, session or answer 
   for (const digest of digests) assert(/^[0-9a-f]{8}$/.test(digest));
   assertEquals(new Set(digests).size, states.length);
 });
-
-const name = fc.constantFrom("a", "b", "c", "\u{1f600}", "\ue000");
-const writeOptions = fc.record({
-  ifVersion: fc.nat(20),
-  ifValue: fc.constantFrom("x", "y"),
-  previous: fc.constant(true),
-}, { requiredKeys: [] });
-const numbered = fc.oneof(
-  fc.constant({}),
-  fc.record({ session: fc.constantFrom("1", "2", "3"), seq: fc.integer({ min: 1, max: 8 }) }),
-);
-const value = fc.constantFrom("x", "y", "-9007199254740993", "41");
-const by = fc.bigInt({ min: -(10n ** 30n), max: 10n ** 30n }).map(String);
-const range = fc.record({
-  prefix: fc.oneof(name, fc.constant("")),
-  start: name,
-  end: name,
-}, { requiredKeys: [] });
-const txnOperation: fc.Arbitrary<TxnOperation> = fc.oneof(
-  { weight: 3, arbitrary: fc.record({ op: fc.constant("put"), key: name, value }) },
-  fc.record({ op: fc.constant("get"), key: name }),
-  fc.record({ op: fc.constant("delete"), key: name }),
-  fc.record({ op: fc.constant("increment"), key: name, by }),
-  range.map((range) => ({ op: "deleteRange", ...range } as const)),
-);
-const txnCondition = fc.tuple(
-  name,
-  fc.record({ version: fc.nat(20), value, exists: fc.boolean() }, { requiredKeys: [] }),
-).map(([key, wanted]) => ({ key, ...wanted }));
-const command: fc.Arbitrary<Command> = fc.oneof(
-  {
-    weight: 2,
-    arbitrary: fc.tuple(name, by, numbered)
-      .map(([key, by, numbered]) => ({ op: "increment", key, by, ...numbered } as const)),
-  },
-  {
-    weight: 1,
-    arbitrary: fc.tuple(range, numbered)
-      .map(([range, numbered]) => ({ op: "deleteRange", ...range, ...numbered } as const)),
-  },
-  {
-    weight: 3,
-    arbitrary: fc.tuple(
-      fc.array(txnCondition, { maxLength: 2 }),
-      fc.array(txnOperation, { maxLength: 5 }),
-      fc.array(txnOperation, { maxLength: 5 }),
-      numbered,
-    ).map(([conditions, then, otherwise, numbered]) => (
-      { op: "txn", if: conditions, then, else: otherwise, ...numbered } as const
-    )),
-  },
-  { weight: 1, arbitrary: fc.constant<Command>({ op: "session" }) },
-  {
-    weight: 4,
-    arbitrary: fc.tuple(name, value, writeOptions, numbered)
-      .map(([key, value, options, numbered]) => put(key, value, { ...options, ...numbered })),
-  },
-  {
-    weight: 2,
-    arbitrary: fc.tuple(name, writeOptions, numbered)
-      .map(([key, options, numbered]) => remove(key, { ...options, ...numbered })),
-  },
-);
 
 /** The store in a few lines, without order, bounds or speed. */
 class Model {

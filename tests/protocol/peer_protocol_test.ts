@@ -50,8 +50,24 @@ Deno.test("encodeMessage() writes what PeerReader.take() reads back, for every t
     voteResponse({ term: 7, voteGranted: false }),
     appendEntries(log, { term: 7, prevLogIndex: 1, count: 2, leaderCommit: 1, readRound: 5 }),
     heartbeat(log, { term: 7 }),
-    appendResponse({ term: 7, success: false, prevLogIndex: 4, conflictIndex: 2, conflictTerm: 1 }),
-    contactResponse({ term: 7, readRound: 3 }),
+    appendResponse({
+      term: 7,
+      success: false,
+      prevLogIndex: 4,
+      conflictIndex: 2,
+      conflictTerm: 1,
+      abstains: true,
+    }),
+    contactResponse({ term: 7, readRound: 3, abstains: false }),
+    {
+      type: "installSnapshotResponse",
+      from: 2,
+      to: 1,
+      term: 7,
+      lastIncludedIndex: 5,
+      offset: 100,
+      isDamaged: true,
+    },
     { type: "readIndexRequest", from: 2, to: 1, term: 7, id: 2 ** 48 },
     readIndexResponse({ term: 7, id: 1, readIndex: null }),
     timeoutNow({ term: 2 ** 53 - 1 }),
@@ -90,6 +106,8 @@ Deno.test("PeerReader.take() reads hellos and the other lines about a link", () 
     clusterId: clusterIdOf(members),
     members,
     founded: true,
+    admitted: 1,
+    hasRoom: true,
   };
   for (
     const line of [hello, { type: "refused", reason: "no" }, { type: "ping" }, { type: "pong" }] as const
@@ -131,7 +149,7 @@ Deno.test("PeerReader.take() refuses what is no message, and says why", () => {
 });
 
 Deno.test("PeerReader.take() refuses messages with any field missing or of another type", () => {
-  const message = appendResponse({ term: 7, matchIndex: 3 });
+  const message = appendResponse({ term: 7, matchIndex: 3, abstains: false });
   for (const name of Object.keys(message)) {
     for (const value of [undefined, null, "x", -1, [], {}]) {
       const line = encoder.encode(JSON.stringify({ ...message, [name]: value }) + "\n");
@@ -158,7 +176,7 @@ Deno.test("PeerReader.take() lets a stranger say hello and nothing else", () => 
   const header = bytes.subarray(0, bytes.indexOf(10) + 1);
   const reader = new PeerReader();
   assertEquals(reader.take(header, stranger), "a hello comes first");
-  assertEquals(reader.expectsEntry, false, "and nothing of it is kept");
+  assertEquals(reader.expectsMore, false, "and nothing of it is kept");
   assertEquals(reader.take(encoder.encode('{"type":"ping"}\n'), stranger), { type: "ping" });
 });
 

@@ -6,6 +6,7 @@
 
 import { assertEquals, assertGreater } from "@std/assert";
 import type { Message } from "../../lib/raft/messages.ts";
+import { admitted } from "./disk.ts";
 import { Network } from "./harness.ts";
 import { appendResponse, heartbeat, only, requestVote, voteResponse } from "./messages.ts";
 import { becomeCandidate, logOf, lone, loneLeader, type Node, timeoutMax, timeoutMin } from "./node.ts";
@@ -95,7 +96,7 @@ for (const [role, make] of Object.entries(roles)) {
       node.step({ ...request, leadershipTransfer: true });
     }
     assertEquals([node.raft.role, node.raft.currentTerm, node.raft.votedFor], ["follower", 2, 2]);
-    assertEquals(node.disk.hardState, { currentTerm: 2, votedFor: 2 });
+    assertEquals(node.disk.hardState, admitted(2, 2));
   });
 
   Deno.test(`Raft.receive() answers a pre-vote as a ${role} without changing anything (thesis 9.6)`, () => {
@@ -120,7 +121,7 @@ for (const [role, make] of Object.entries(roles)) {
       node.step(message);
       assertEquals([node.raft.role, node.raft.currentTerm, node.raft.votedFor], ["follower", 3, null]);
       assertEquals(node.raft.leaderId, leaderId, message.type);
-      assertEquals(node.disk.hardState, { currentTerm: 3, votedFor: null });
+      assertEquals(node.disk.hardState, admitted(3, null));
     }
   });
 }

@@ -46,7 +46,13 @@ Deno.test("Raft.takeReady() sends ahead to a follower whose log is known, before
     node.raft.propose(i);
     assertEquals(toTwo(node.run()), [{ prevLogIndex: 2 + i, entries: 1 }]);
   }
-  assertEquals(node.raft.progress()[0], { id: 2, mode: "replicate", matchIndex: 2, nextIndex: 6 });
+  assertEquals(node.raft.progress()[0], {
+    id: 2,
+    mode: "replicate",
+    matchIndex: 2,
+    nextIndex: 6,
+    abstains: false,
+  });
 });
 
 Deno.test("Raft.takeReady() sends all proposals since the last Ready in one message", () => {
@@ -111,7 +117,13 @@ Deno.test("Raft.peerUnreachable() asks anew from what is known to match", () => 
   node.raft.propose("y");
   node.run();
   node.raft.peerUnreachable(2);
-  assertEquals(node.raft.progress()[0], { id: 2, mode: "probe", matchIndex: 2, nextIndex: 3 });
+  assertEquals(node.raft.progress()[0], {
+    id: 2,
+    mode: "probe",
+    matchIndex: 2,
+    nextIndex: 3,
+    abstains: false,
+  });
   assertEquals(toTwo(node.run()), [{ prevLogIndex: 2, entries: 2 }]);
   node.raft.peerUnreachable(9); // never heard of
   assertEquals(node.run(), []);
@@ -152,9 +164,21 @@ Deno.test("Raft.receive() never takes back what a follower has acknowledged (etc
   node.step(appendResponse({ term: 1, matchIndex: 6 }));
   node.step(appendResponse({ term: 1, matchIndex: 3 }));
   node.step(appendResponse({ term: 1, success: false, prevLogIndex: 5, conflictIndex: 2, conflictTerm: 1 }));
-  assertEquals(node.raft.progress()[0], { id: 2, mode: "replicate", matchIndex: 6, nextIndex: 8 });
+  assertEquals(node.raft.progress()[0], {
+    id: 2,
+    mode: "replicate",
+    matchIndex: 6,
+    nextIndex: 8,
+    abstains: false,
+  });
   node.step(appendResponse({ term: 1, success: false, prevLogIndex: 7, conflictIndex: 1, conflictTerm: 0 }));
-  assertEquals(node.raft.progress()[0], { id: 2, mode: "probe", matchIndex: 6, nextIndex: 7 });
+  assertEquals(node.raft.progress()[0], {
+    id: 2,
+    mode: "probe",
+    matchIndex: 6,
+    nextIndex: 7,
+    abstains: false,
+  });
 });
 
 Deno.test("Raft.receive() ignores the refusal of a question that it no longer asks", () => {

@@ -36,7 +36,16 @@ export class Network {
       { length: size },
       (_, i) => new Node(i + 1, { ...(Array.isArray(setup) ? list[i] : setup), size }),
     );
+    for (const node of this.nodes) for (const other of this.nodes) this.#meet(node, other);
     this.invariants = new Invariants(this.nodes);
+  }
+
+  /** A process hears of another one before any of its messages. */
+  #meet(node: Node, other: Node): void {
+    if (node === other || node.met.get(other.id) === other.starts) return;
+    node.met.set(other.id, other.starts);
+    node.raft.peerStarted(other.id, other.options.incarnation);
+    this.invariants?.onMet(node, other.id);
   }
 
   node(id: NodeId): Node {
@@ -79,7 +88,7 @@ export class Network {
     this.#cut.clear();
   }
 
-  isCut({ from, to }: Message): boolean {
+  isCut({ from, to }: Pick<Message, "from" | "to">): boolean {
     return this.#cut.has(`${from}>${to}`);
   }
 
@@ -94,6 +103,7 @@ export class Network {
 
   send(messages: Message[]): void {
     for (const message of messages) {
+      this.invariants.checkSent(this.node(message.from), message);
       this.sent.push(message);
       if (this.isCut(message) || this.drop(message)) continue;
       (this.hold(message) ? this.held : this.inFlight).push(message);
@@ -104,6 +114,7 @@ export class Network {
   deliver(message: Message): void {
     const node = this.node(message.to);
     if (!node.isUp) return;
+    this.#meet(node, this.node(message.from));
     assertEquals(node.raft.receive(message), null);
     this.invariants.check(node);
   }
@@ -180,5 +191,38 @@ export class Network {
     this.crash(id);
     this.node(id).start();
     this.invariants.onRestart(this.node(id));
+    this.#connect(id);
+  }
+
+  /** Whoever is reached at once hears of a new process at once, others with its first message. */
+  #connect(id: NodeId): void {
+    const node = this.node(id);
+    for (const other of this.nodes) {
+      if (!other.isUp || this.isCut({ from: id, to: other.id }) || this.isCut({ from: other.id, to: id })) {
+        continue;
+      }
+      this.#meet(node, other);
+      this.#meet(other, node);
+    }
+  }
+
+  /** A node loses its folder and starts with an empty one. */
+  wipe(id: NodeId): void {
+    this.#lose(id, (node) => node.wipe());
+  }
+
+  /** A node finds that the entries behind `lastKept` are damaged, and starts with those before. */
+  damage(id: NodeId, lastKept: number, how: { losesState?: boolean } = {}): void {
+    this.#lose(id, (node) => node.damage(lastKept, how));
+  }
+
+  #lose(id: NodeId, how: (node: Node) => void): void {
+    const node = this.node(id);
+    const { options: { incarnation }, disk } = node;
+    this.crash(id);
+    how(node);
+    node.start();
+    this.invariants.onLoss(node, incarnation, disk);
+    this.#connect(id);
   }
 }

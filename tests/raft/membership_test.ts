@@ -8,6 +8,7 @@ import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { AssertionFailed } from "../../lib/assert.ts";
 import { foundingEntry } from "../../lib/raft/membership.ts";
 import type { Configuration } from "../../lib/raft/types.ts";
+import { admitted } from "./disk.ts";
 import { Network } from "./harness.ts";
 import { appendEntries, appendResponse, requestVote } from "./messages.ts";
 import { configurationOfSize, logOf, lone, loneLeader, type Node } from "./node.ts";
@@ -58,7 +59,7 @@ Deno.test("Raft.receive() stops at the founding entry of another cluster: the lo
 Deno.test("Raft.receive() lets an unfounded node vote, so that the others can begin", () => {
   const node = unfounded();
   node.step(requestVote({ term: 1 }));
-  assertEquals(node.disk.hardState, { currentTerm: 1, votedFor: 2 });
+  assertEquals(node.disk.hardState, admitted(1, 2));
 });
 
 Deno.test("Raft.campaign() of a node that is no member asks nobody (paper 6)", () => {

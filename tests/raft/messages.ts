@@ -9,13 +9,15 @@ import type {
   AppendEntries,
   AppendEntriesResponse,
   ContactResponse,
+  InstallSnapshot,
+  InstallSnapshotResponse,
   Message,
   ReadIndexResponse,
   RequestVote,
   RequestVoteResponse,
   TimeoutNow,
 } from "../../lib/raft/messages.ts";
-import type { Entry } from "../../lib/raft/types.ts";
+import type { Entry, SnapshotMetadata } from "../../lib/raft/types.ts";
 
 type Fields<M extends Message> = Partial<Omit<M, "type">> & { term: number };
 
@@ -58,12 +60,13 @@ export function appendResponse(fields: Fields<AppendEntriesResponse>): AppendEnt
     matchIndex,
     conflictIndex: 0,
     conflictTerm: 0,
+    abstains: false,
     ...fields,
   };
 }
 
 export function contactResponse(fields: Fields<ContactResponse>): ContactResponse {
-  return { type: "contactResponse", from: 2, to: 1, readRound: 0, ...fields };
+  return { type: "contactResponse", from: 2, to: 1, readRound: 0, abstains: false, ...fields };
 }
 
 export function requestVote(fields: Fields<RequestVote>): RequestVote {
@@ -81,6 +84,32 @@ export function requestVote(fields: Fields<RequestVote>): RequestVote {
 
 export function voteResponse(fields: Fields<RequestVoteResponse>): RequestVoteResponse {
   return { type: "requestVoteResponse", from: 2, to: 1, voteGranted: true, preVote: false, ...fields };
+}
+
+/** A piece of a snapshot; by default an empty one in its middle. */
+export function installSnapshot(
+  snapshot: SnapshotMetadata,
+  fields: Fields<InstallSnapshot>,
+): InstallSnapshot {
+  const { lastIncludedIndex, lastIncludedTerm, lastIncludedCrc } = snapshot;
+  return {
+    type: "installSnapshot",
+    from: 2,
+    to: 1,
+    lastIncludedIndex,
+    lastIncludedTerm,
+    lastIncludedCrc,
+    offset: 0,
+    data: new Uint8Array(),
+    done: false,
+    ...fields,
+  };
+}
+
+export function installResponse(
+  fields: Fields<InstallSnapshotResponse> & { lastIncludedIndex: number },
+): InstallSnapshotResponse {
+  return { type: "installSnapshotResponse", from: 2, to: 1, offset: 0, isDamaged: false, ...fields };
 }
 
 export function readIndexResponse(fields: Fields<ReadIndexResponse> & { id: number }): ReadIndexResponse {

@@ -13,8 +13,9 @@ import { makeEntry } from "../../lib/raft/entry.ts";
 import { foundingEntry } from "../../lib/raft/membership.ts";
 import type { Message } from "../../lib/raft/messages.ts";
 import { Raft, type RaftOptions } from "../../lib/raft/raft.ts";
-import type { Configuration, Entry, HardState, NodeId, Write } from "../../lib/raft/types.ts";
+import type { Configuration, Entry, NodeId, SnapshotMetadata, Write } from "../../lib/raft/types.ts";
 import { Random } from "../sim/random.ts";
+import { admitted, decodeSnapshot, Disk, encodeSnapshot } from "./disk.ts";
 
 /** Election timeout 10 to 20 ticks, a heartbeat each tick. */
 export const timeoutMin = 10;
@@ -34,12 +35,17 @@ export interface Setup {
   options?: Partial<RaftOptions>;
 }
 
+/** Name of the data folder of a node that lost so many. */
+export function incarnationOf(id: NodeId, losses: number): string {
+  return `${losses}`.padStart(8, "0") + `${id}`.padStart(8, "0");
+}
+
 export function configurationOfSize(size: number): Configuration {
   return {
     members: Array.from({ length: size }, (_, i) => ({
       id: i + 1,
       address: `127.0.0.1:${8081 + i}`,
-      incarnation: (i + 1).toString(16).padStart(16, "0"),
+      incarnation: incarnationOf(i + 1, 0),
     })),
   };
 }
@@ -56,9 +62,13 @@ export function logOf(size: number, terms: readonly number[]): Entry[] {
   return log;
 }
 
-/** The terms of the entries behind the founding one, as far as the node has them in memory. */
+/** The terms of the entries behind the founding one, or behind the base, as far as the node has them in memory. */
 export function termsOf(raft: Raft): number[] {
-  return Array.from({ length: Math.max(0, raft.lastIndex - 1) }, (_, i) => raft.entryAt(i + 2)!.term);
+  const first = Math.max(raft.baseIndex, 1) + 1;
+  return Array.from(
+    { length: Math.max(0, raft.lastIndex - first + 1) },
+    (_, i) => raft.entryAt(first + i)!.term,
+  );
 }
 
 /** One node: the real Raft, and what stands around it. */
@@ -66,24 +76,39 @@ export class Node {
   raft: Raft;
   isUp = true;
   /** What survives a crash. */
-  readonly disk: { hardState: HardState; entries: Entry[] };
+  disk: Disk;
+  /** Number of the present process. */
+  starts = 0;
+  /** The processes of other nodes that this one has met, by their numbers. */
+  readonly met = new Map<NodeId, number>();
   /** Writes that were taken and are not yet durable, oldest first. */
   readonly pending: Write[] = [];
   /** While held, the disk finishes nothing. */
   diskHeld = false;
-  /** Committed entries in the order in which they were handed out since the last start. */
+  /** While held, a snapshot that was received is not looked at. */
+  checkHeld = false;
+  readonly #received: Uint8Array[] = [];
+  /** The state machine began with the snapshot of this index; 0: empty. */
+  restoredIndex = 0;
+  restored: unknown[] = [];
+  /** Committed entries in the order in which they were handed out since then. */
   applied: Entry[] = [];
+  /** Bytes of a snapshot in one message. */
+  pieceBytes = 100;
   /** Results of reads by id. */
   readonly reads = new Map<number, number | null>();
-  readonly options: RaftOptions;
+  options: RaftOptions;
+  #losses = 0;
 
   constructor(readonly id: NodeId, setup: Setup = {}) {
     const { size = 3, terms = [], votedFor = null, log = logOf(size, terms) } = setup;
     const term = setup.term ?? log.at(-1)?.term ?? 0;
-    this.disk = { hardState: { currentTerm: term, votedFor }, entries: [...log] };
+    const isNew = log.length === 0;
+    this.disk = new Disk({ ...admitted(term, votedFor), admittedIndex: isNew ? 0 : 1 }, log);
     const random = new Random(`node ${id}`);
     this.options = {
       id,
+      incarnation: incarnationOf(id, 0),
       electionTimeoutTicks: { min: timeoutMin, max: timeoutMax },
       heartbeatTicks: 1,
       appendBytesMax: 1 << 20,
@@ -97,12 +122,18 @@ export class Node {
   }
 
   #load(): Raft {
-    return new Raft(this.options, { hardState: { ...this.disk.hardState }, entries: [...this.disk.entries] });
+    this.starts++;
+    this.met.clear();
+    const recovered = this.disk.recover();
+    this.restored = this.disk.state;
+    this.restoredIndex = recovered.snapshot?.lastIncludedIndex ?? 0;
+    return new Raft(this.options, recovered);
   }
 
   /** Does all that the node can do by itself, and returns what leaves for other nodes. */
   run(): Message[] {
     const leaving: Message[] = [];
+    this.check();
     for (;;) {
       const ready = this.raft.takeReady();
       if (ready !== null) {
@@ -112,7 +143,7 @@ export class Node {
         for (const { id, readIndex } of ready.reads) this.reads.set(id, readIndex);
       } else if (!this.diskHeld && this.pending.length > 0) {
         leaving.push(...this.finishWrite());
-      } else return leaving;
+      } else return leaving.map((message) => this.#fill(message));
     }
   }
 
@@ -120,32 +151,105 @@ export class Node {
   finishWrite(): Message[] {
     const write = this.pending.shift();
     assert(write !== undefined, "a write is under way");
-    this.save(write);
+    this.disk.save(write);
     for (const message of write.messages) {
-      if (message.to === this.id) assertEquals(this.raft.receive(message), null);
+      if (message.to !== this.id) continue;
+      assertEquals(this.raft.receive(message), null);
+      if (message.type === "snapshotReceived") this.#received.push(this.disk.incoming);
     }
+    this.check();
     return write.messages.filter((message) => message.to !== this.id);
   }
 
-  /** The state goes to the disk before the entries, and of those only the first `count` in a crash. */
-  save({ hardState, entries }: Write, count: number = entries.length): void {
-    if (hardState !== null) this.disk.hardState = hardState;
-    const [first] = entries;
-    if (first !== undefined) this.disk.entries.splice(first.index - 1, Infinity, ...entries.slice(0, count));
+  /** Looks at the snapshots that were received. */
+  check(): void {
+    while (!this.checkHeld && this.#received.length > 0) {
+      const bytes = this.#received.shift()!;
+      const found = decodeSnapshot(bytes);
+      if (found === null) this.raft.discard();
+      else {
+        const index = found.snapshot.lastIncludedIndex;
+        this.disk.files.set(index, bytes);
+        if (!this.raft.install(found.snapshot)) continue;
+        this.restored = found.commands;
+        this.restoredIndex = index;
+        this.applied = [];
+      }
+    }
+  }
+
+  /** Takes a snapshot of what is applied, and compacts the log up to it but for `keep` entries. */
+  takeSnapshot(keep = 0): SnapshotMetadata {
+    const index = this.lastApplied;
+    const snapshot = this.raft.snapshotAt(index);
+    this.disk.files.set(index, encodeSnapshot(snapshot, this.commands));
+    this.disk.snapshot = snapshot;
+    this.raft.onSnapshotTaken(snapshot);
+    this.compact(keep);
+    return snapshot;
+  }
+
+  /** Compacts the log as far as no follower is about to need it, and removes the snapshots that nobody needs. */
+  compact(keep = 0): void {
+    const { snapshot, transfers } = this.raft;
+    if (snapshot === null) return;
+    this.raft.compact(Math.min(snapshot.lastIncludedIndex - keep, ...transfers));
+    for (const index of this.disk.files.keys()) {
+      if (index !== snapshot.lastIncludedIndex && !transfers.includes(index)) this.disk.files.delete(index);
+    }
+  }
+
+  /** The core names a piece of a snapshot; the bytes come from the disk. */
+  #fill(message: Message): Message {
+    if (message.type !== "installSnapshot") return message;
+    const file = this.disk.files.get(message.lastIncludedIndex);
+    assert(file !== undefined, "a snapshot that is sent is still there");
+    const end = message.offset + this.pieceBytes;
+    return { ...message, data: file.slice(message.offset, end), done: end >= file.length };
   }
 
   /** Loses everything but the disk. */
   crash(): void {
     this.isUp = false;
     this.pending.length = 0;
+    this.#received.length = 0;
     this.reads.clear();
     this.applied = [];
+  }
+
+  /** Loses the folder. What starts next is an empty one, with another name. */
+  wipe(): void {
+    this.crash();
+    this.#rename();
+    this.disk = new Disk({ currentTerm: 0, votedFor: null, admittedIndex: 0 }, []);
+  }
+
+  /**
+   * Loses the entries behind `lastKept`; the folder gets another name. Term and vote stay unless the state file is
+   * lost too. What a snapshot holds stays in any case.
+   */
+  damage(lastKept: number, { losesState = false } = {}): void {
+    this.crash();
+    this.#rename();
+    const { hardState, entries, snapshot, files } = this.disk;
+    this.disk = new Disk(
+      { ...hardState, admittedIndex: 0 },
+      entries.filter(({ index }) => index <= lastKept),
+    );
+    this.disk.snapshot = snapshot;
+    for (const [index, bytes] of files) this.disk.files.set(index, bytes);
+    const lastTerm = this.disk.recover().entries.at(-1)?.term ?? snapshot?.lastIncludedTerm ?? 0;
+    if (losesState) this.disk.hardState = { currentTerm: lastTerm, votedFor: null, admittedIndex: 0 };
+  }
+
+  #rename(): void {
+    this.options = { ...this.options, incarnation: incarnationOf(this.id, ++this.#losses) };
   }
 
   /** Starts again from the disk. */
   start(): void {
     this.isUp = true;
-    this.diskHeld = false;
+    this.diskHeld = this.checkHeld = false;
     this.raft = this.#load();
   }
 
@@ -173,8 +277,18 @@ export class Node {
 
   /** The commands applied so far, without no-ops and configurations. */
   get commands(): unknown[] {
-    return this.applied.filter((entry) => entry.kind === "command").map((entry) => entry.command);
+    return [...this.restored, ...commandsOf(this.applied)];
   }
+
+  /** Index of the last entry that was applied. */
+  get lastApplied(): number {
+    return this.applied.at(-1)?.index ?? this.restoredIndex;
+  }
+}
+
+/** What a state machine is given of these entries. */
+export function commandsOf(entries: readonly Entry[]): unknown[] {
+  return entries.filter((entry) => entry.kind === "command").map((entry) => entry.command);
 }
 
 /** A node whose peers exist only in the messages that a test makes up. Its id is 1. */

@@ -7,6 +7,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import type { Message } from "../../lib/raft/messages.ts";
+import { admitted } from "./disk.ts";
 import { Network } from "./harness.ts";
 import { heartbeat, only, requestVote, voteResponse } from "./messages.ts";
 import { becomeCandidate, logOf, lone, loneLeader, type Node, timeoutMax, timeoutMin } from "./node.ts";
@@ -27,7 +28,7 @@ for (const [role, make] of Object.entries(rolesInTermOne)) {
     assertEquals([node.raft.role, node.raft.currentTerm], [role, 1]);
     node.step(heartbeat(logOf(3, []), { term: 2 }));
     assertEquals([node.raft.role, node.raft.currentTerm, node.raft.leaderId], ["follower", 2, 2]);
-    assertEquals(node.disk.hardState, { currentTerm: 2, votedFor: null });
+    assertEquals(node.disk.hardState, admitted(2, null));
   });
 }
 
@@ -70,7 +71,7 @@ Deno.test("Raft.tick() makes a follower that hears nobody stand for election (pa
   ]);
   const requests = only(node.step(voteResponse({ term: 2, preVote: true })), "requestVote");
   assertEquals([node.raft.role, node.raft.currentTerm, node.raft.votedFor], ["candidate", 2, 1]);
-  assertEquals(node.disk.hardState, { currentTerm: 2, votedFor: 1 });
+  assertEquals(node.disk.hardState, admitted(2, 1));
   assertEquals(requests.map(({ to, term, preVote }) => ({ to, term, preVote })), [
     { to: 2, term: 2, preVote: false },
     { to: 3, term: 2, preVote: false },
@@ -152,7 +153,7 @@ Deno.test("Raft.receive() gives no vote while leading that term (paper 5.2)", ()
   for (const from of [2, 3]) {
     assert(!granted(node.step(requestVote({ from, term: 1, lastLogIndex: 9, lastLogTerm: 1 }))));
   }
-  assertEquals([node.raft.role, node.disk.hardState], ["leader", { currentTerm: 1, votedFor: 1 }]);
+  assertEquals([node.raft.role, node.disk.hardState], ["leader", admitted(1, 1)]);
 });
 
 Deno.test("Raft.receive() makes a candidate follow a leader of its own or a later term (paper 5.2)", () => {

@@ -7,6 +7,7 @@
  */
 
 import { assert, assertEquals, assertGreater, assertLessOrEqual } from "@std/assert";
+import { admitted } from "./disk.ts";
 import { Network } from "./harness.ts";
 import { appendResponse, contactResponse, heartbeat, only, requestVote, voteResponse } from "./messages.ts";
 import { logOf, lone, loneLeader, timeoutMax, timeoutMin } from "./node.ts";
@@ -81,7 +82,7 @@ Deno.test("Raft.receive() frees a candidate that is stuck in a later term (etcd 
   const network = new Network();
   network.elect(1);
   network.isolate(3);
-  network.node(3).disk.hardState = { currentTerm: 4, votedFor: 3 };
+  network.node(3).disk.hardState = admitted(4, 3);
   network.restart(3);
   network.heal();
   network.tick(); // the leader hears of term 4 in the answer to its heartbeat
@@ -263,7 +264,7 @@ Deno.test("Raft.receive() BE5b: nodes that send no pre-votes are served in a rol
 Deno.test("Raft.receive() BE5c: a follower in a later term is heard by a leader in an earlier one", () => {
   const network = new Network();
   network.elect(1);
-  network.node(2).disk.hardState = { currentTerm: 7, votedFor: null };
+  network.node(2).disk.hardState = admitted(7, null);
   network.restart(2);
   const answers = only(network.during(() => network.tick()), "contactResponse");
   assertEquals(answers.filter(({ from }) => from === 2).map(({ term }) => term), [7]);

@@ -1,7 +1,8 @@
 /**
  * Random schedules: nodes crash in the middle of writes, links break one way or both, messages are lost, repeated and
- * overtake each other, disks hang, time passes unevenly. Whatever happens, the invariants hold after every step
- * (invariants.ts), reads are linearizable, and once the trouble is over all agree again.
+ * overtake each other, disks hang, time passes unevenly; snapshots are taken and sent, and a minority loses its folders
+ * or a part of them. Whatever happens, the invariants hold after every step (invariants.ts), reads are linearizable,
+ * and once the trouble is over all agree again.
  *
  * @module
  */
@@ -19,6 +20,8 @@ interface Weather {
   crash: number;
   cut: number;
   hang: number;
+  snapshot: number;
+  folderLoss: number;
 }
 
 /** What happened in all schedules together: a run without trouble would prove nothing. */
@@ -30,6 +33,11 @@ const counters = {
   commits: 0,
   reads: 0,
   cancelledReads: 0,
+  snapshots: 0,
+  installs: 0,
+  wipes: 0,
+  damages: 0,
+  admissions: 0,
 };
 
 class Schedule {
@@ -41,7 +49,7 @@ class Schedule {
   #lastRead = 0;
   #proposals = 0;
 
-  constructor(name: string) {
+  constructor(name: string, { folderLoss }: { folderLoss: number }) {
     this.#random = new Random(name);
     const size = this.#random.pick([3, 3, 4, 5]);
     const options = {
@@ -50,6 +58,8 @@ class Schedule {
       committedEntriesMax: this.#random.pick([1, 3, 1000]),
     };
     this.network = new Network({ size, options });
+    const pieceBytes = this.#random.pick([50, 500, 1 << 20]);
+    for (const node of this.network.nodes) node.pieceBytes = pieceBytes;
     const often = (p: number) => this.#random.chance(0.5) ? this.#random.between(0, p) : 0;
     this.#weather = {
       loss: often(0.3),
@@ -58,6 +68,8 @@ class Schedule {
       crash: often(0.01),
       cut: often(0.03),
       hang: often(0.03),
+      snapshot: often(0.1),
+      folderLoss,
     };
   }
 
@@ -90,7 +102,9 @@ class Schedule {
   /** One node does what it can; now and then its disk hangs, so that its writes pile up. */
   #run(node: Node): void {
     if (!node.isUp) return;
+    const { restored } = node;
     this.network.send(node.run());
+    if (node.restored !== restored) counters.installs++;
     this.network.invariants.check(node);
     for (const [id, readIndex] of node.reads) {
       const read = this.#reads.get(id);
@@ -133,7 +147,35 @@ class Schedule {
     if (random.chance(0.01)) network.heal();
     if (random.chance(this.#weather.hang)) node.diskHeld = true;
     if (random.chance(0.02)) node.diskHeld = false;
+    if (random.chance(this.#weather.hang)) node.checkHeld = true;
+    if (random.chance(0.05)) node.checkHeld = false;
+    if (random.chance(this.#weather.snapshot)) this.#snapshot(node);
+    if (random.chance(this.#weather.folderLoss)) this.#loseFolder(node);
     if (random.chance(0.01) && node.isUp) node.raft.peerUnreachable(other.id);
+  }
+
+  #snapshot(node: Node): void {
+    if (!node.isUp || node.lastApplied <= (node.raft.snapshot?.lastIncludedIndex ?? 0)) return;
+    counters.snapshots++;
+    node.takeSnapshot(this.#random.pick([0, 0, 1, 5]));
+  }
+
+  /** Never more than a minority at a time: who is not admitted again still counts as lost. */
+  #loseFolder(node: Node): void {
+    const { network } = this;
+    const others = network.nodes.filter((other) => other !== node);
+    const lost = others.filter(({ disk }) => disk.hardState.admittedIndex === 0).length;
+    if (2 * (lost + 1) >= network.nodes.length) return;
+    this.#crash(node);
+    if (this.#random.chance(0.5)) {
+      counters.wipes++;
+      network.wipe(node.id);
+    } else {
+      counters.damages++;
+      const { entries } = node.disk;
+      const lastKept = (entries[0]?.index ?? 0) + this.#random.below(entries.length + 1);
+      network.damage(node.id, lastKept, { losesState: this.#random.chance(0.3) });
+    }
   }
 
   /** A part of what was under way may have reached the disk, in order, and nobody was told. */
@@ -141,11 +183,11 @@ class Schedule {
     if (!node.isUp) return;
     counters.crashes++;
     const whole = this.#random.below(node.pending.length + 1);
-    for (const write of node.pending.slice(0, whole)) node.save(write);
+    for (const write of node.pending.slice(0, whole)) node.disk.save(write);
     const torn = node.pending[whole];
     if (torn !== undefined && this.#random.chance(0.5)) {
       counters.tornWrites++;
-      node.save(torn, this.#random.below(torn.entries.length + 1));
+      node.disk.save(torn, this.#random.below(torn.entries.length + 1));
     }
     for (const [id, read] of this.#reads) if (read.node === node) this.#reads.delete(id);
     this.network.crash(node.id); // messages on the way die with their connections
@@ -157,7 +199,7 @@ class Schedule {
     network.heal();
     for (const node of network.nodes) {
       if (!node.isUp) network.restart(node.id);
-      node.diskHeld = false;
+      node.diskHeld = node.checkHeld = false;
     }
     network.settle();
     network.tick(5 * timeoutMax); // some elections are still under way
@@ -167,6 +209,8 @@ class Schedule {
       network.nodes.every(({ raft }) => raft.commitIndex === raft.lastIndex) &&
       new Set(network.nodes.map(({ raft }) => raft.lastIndex)).size === 1;
     network.tickUntil(agree, 10 * timeoutMax);
+    for (const { id, raft } of network.nodes) assert(raft.admittedIndex > 0, `node ${id} takes part again`);
+    counters.admissions += network.nodes.filter(({ raft }) => raft.admittedIndex > 1).length;
     const [first, ...others] = network.nodes.map(({ commands }) => commands);
     for (const commands of others) assertEquals(commands, first);
     assertEquals(first!.at(-1), "the end");
@@ -174,29 +218,37 @@ class Schedule {
   }
 }
 
-Deno.test("Raft() keeps every invariant of the paper in any schedule, and recovers (paper figure 3)", () => {
+/** Runs schedules, and makes sure that enough happened in them. */
+function run(name: string, options: { folderLoss: number; least: Partial<typeof counters> }): void {
+  for (const counter of Object.keys(counters)) counters[counter as keyof typeof counters] = 0;
   for (let seed = 1; seed <= 400; seed++) {
-    const schedule = new Schedule(`schedule ${seed}`);
+    const schedule = new Schedule(`${name} ${seed}`, options);
     try {
       for (let i = 0; i < 2500; i++) schedule.step();
       schedule.recover();
     } catch (error) {
-      throw new Error(`schedule ${seed}: ${error instanceof Error ? error.message : error}`, {
+      throw new Error(`${name} ${seed}: ${error instanceof Error ? error.message : error}`, {
         cause: error,
       });
     }
   }
-  for (
-    const [name, least] of Object.entries({
-      crashes: 300,
-      tornWrites: 20,
-      elections: 500,
-      commits: 5000,
-      reads: 2000,
-    })
-  ) {
-    assertGreater(counters[name as keyof typeof counters], least, `${name}: ${JSON.stringify(counters)}`);
+  for (const [counter, least] of Object.entries(options.least)) {
+    assertGreater(
+      counters[counter as keyof typeof counters],
+      least,
+      `${counter}: ${JSON.stringify(counters)}`,
+    );
   }
+}
+
+Deno.test("Raft() keeps every invariant of the paper in any schedule, and recovers (paper figure 3)", () => {
+  const least = { crashes: 300, tornWrites: 20, elections: 500, commits: 5000, reads: 2000 };
+  run("schedule", { folderLoss: 0, least: { ...least, snapshots: 1000, installs: 50 } });
+});
+
+Deno.test("Raft() keeps every invariant while a minority loses its folders, again and again (DESIGN 4)", () => {
+  const least = { crashes: 300, elections: 500, commits: 5000, reads: 2000 };
+  run("losses", { folderLoss: 0.003, least: { ...least, wipes: 300, damages: 300, admissions: 200 } });
 });
 
 Deno.test("Raft() agrees after long trouble with leaders that vanish (MIT 6.5840 Figure8Unreliable)", () => {

@@ -6,6 +6,7 @@
 
 import { assert, assertEquals, assertGreater, assertLessOrEqual } from "@std/assert";
 import type { Message } from "../../lib/raft/messages.ts";
+import { admitted } from "./disk.ts";
 import { Network } from "./harness.ts";
 import { appendEntries, appendResponse, heartbeat, only, requestVote, voteResponse } from "./messages.ts";
 import { becomeCandidate, logOf, lone, loneLeader, type Node, timeoutMax, timeoutMin } from "./node.ts";
@@ -16,9 +17,9 @@ Deno.test("Raft.receive() counts its own vote only once it is durable (paper 5.2
   node.raft.campaign();
   node.run();
   assertEquals([node.raft.role, node.raft.currentTerm], ["candidate", 1]);
-  assertEquals(node.disk.hardState, { currentTerm: 0, votedFor: null });
+  assertEquals(node.disk.hardState, admitted(0, null));
   node.finishWrite();
-  assertEquals([node.raft.role, node.disk.hardState], ["leader", { currentTerm: 1, votedFor: 1 }]);
+  assertEquals([node.raft.role, node.disk.hardState], ["leader", admitted(1, 1)]);
 
   const hasty = lone(); // and a vote that comes before anyone was asked does not make two
   hasty.diskHeld = true;
@@ -35,7 +36,7 @@ Deno.test("Raft.campaign() asks for no vote before its own vote is durable (pape
   node.diskHeld = true;
   assertEquals(node.step(voteResponse({ term: 1, preVote: true })), []);
   assertEquals(node.raft.role, "candidate");
-  assertEquals(node.pending[0]?.hardState, { currentTerm: 1, votedFor: 1 }, "term and vote are one write");
+  assertEquals(node.pending[0]?.hardState, admitted(1, 1), "term and vote are one write");
   assertEquals(only(node.finishWrite(), "requestVote").length, 2);
 });
 
@@ -193,5 +194,5 @@ Deno.test("Raft.receive() says that it gives a vote only once its disk has it (p
   node.diskHeld = true;
   assertEquals(node.step(requestVote({ term: 1, lastLogIndex: 1 })), []);
   const [answer] = only(node.finishWrite(), "requestVoteResponse");
-  assertEquals([answer?.voteGranted, node.disk.hardState], [true, { currentTerm: 1, votedFor: 2 }]);
+  assertEquals([answer?.voteGranted, node.disk.hardState], [true, admitted(1, 2)]);
 });

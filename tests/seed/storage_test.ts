@@ -15,8 +15,8 @@ Deno.test("append() leaves an old or a new state file at any moment of a crash, 
   for (let seed = 0; seed < 60; seed++) {
     const folder = new Folder(`seed bug 8, ${seed}`);
     const { storage } = open(folder);
-    folder.do((done) => storage.append([write([], { currentTerm: 1, votedFor: 3 })], done));
-    storage.append([write([], { currentTerm: 2, votedFor: 1 })], () => {});
+    folder.do((done) => storage.append([write([], { currentTerm: 1, votedFor: 3, admittedIndex: 1 })], done));
+    storage.append([write([], { currentTerm: 2, votedFor: 1, admittedIndex: 1 })], () => {});
     for (let steps = seed % 3; steps > 0 && folder.step(); steps--);
     folder.crash({ power: true });
     const { currentTerm, votedFor } = open(folder).found.hardState;
@@ -29,7 +29,9 @@ Deno.test("append() says that entries are durable only when a power cut leaves t
   const folder = new Folder("S7");
   const { storage } = open(folder);
   const [first, second] = entriesAfter(null, { count: 2, term: 1 });
-  folder.do((done) => storage.append([write([first!], { currentTerm: 1, votedFor: null })], done));
+  folder.do((done) =>
+    storage.append([write([first!], { currentTerm: 1, votedFor: null, admittedIndex: 1 })], done)
+  );
   assert(folder.fake.durable(logName) !== null, "the file and its name");
   let isDurable = false;
   storage.append([write([second!])], () => isDurable = true);
@@ -43,7 +45,9 @@ Deno.test("append() accepts no gap in the log (seed bug 15)", () => {
   const folder = new Folder("seed bug 15");
   const { storage } = open(folder);
   const [first, , third] = entriesAfter(null, { count: 3, term: 1 });
-  folder.do((done) => storage.append([write([first!], { currentTerm: 1, votedFor: null })], done));
+  folder.do((done) =>
+    storage.append([write([first!], { currentTerm: 1, votedFor: null, admittedIndex: 1 })], done)
+  );
   assertThrows(() => storage.append([write([third!])], () => {}), AssertionFailed);
 });
 
@@ -51,7 +55,9 @@ Deno.test("recover() leaves no hole in the log behind a torn line (seed bug 22, 
   const entries = entriesAfter(null, { count: 3, term: 1 });
   const folder = new Folder("seed bug 22");
   const { storage } = open(folder);
-  folder.do((done) => storage.append([write(entries.slice(0, 1), { currentTerm: 1, votedFor: null })], done));
+  folder.do((done) =>
+    storage.append([write(entries.slice(0, 1), { currentTerm: 1, votedFor: null, admittedIndex: 1 })], done)
+  );
   const before = folder.disk.read(logName)!;
   folder.do((done) => storage.append([write(entries.slice(1, 2))], done));
   const whole = folder.disk.read(logName)!;

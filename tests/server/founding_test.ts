@@ -9,7 +9,7 @@ import type { Hello } from "../../lib/protocol/peer_protocol.ts";
 import { clusterIdOf } from "../../lib/protocol/peer_protocol.ts";
 import type { Member } from "../../lib/raft/types.ts";
 import { type FoundingView, nextFoundingStep } from "../../lib/server/founding.ts";
-import { SmallCluster } from "./cluster.ts";
+import { type Node, SmallCluster } from "./cluster.ts";
 
 const cluster = [1, 2, 3].map((id) => ({ id, address: `n${id}:8080` }));
 const members: Member[] = cluster.map((node) => ({ ...node, incarnation: `incarnation ${node.id}` }));
@@ -27,6 +27,8 @@ function hello(id: number, fields: Partial<Hello> = {}): Hello {
     clusterId: null,
     members: null,
     founded: false,
+    admitted: 0,
+    hasRoom: true,
     ...fields,
   };
 }
@@ -56,16 +58,40 @@ Deno.test("nextFoundingStep() founds once all are pinned to the same members, or
   assertEquals(nextFoundingStep(view([hello(3, { ...isPinned, founded: true })], members)), { do: "found" });
 });
 
-Deno.test("nextFoundingStep() stops a node whose folder is not the one that the others know", () => {
-  const others = members.map((member) => member.id === 1 ? { ...member, incarnation: "lost" } : member);
-  const step = nextFoundingStep(view([hello(2, { clusterId: clusterIdOf(others), members: others })]));
-  assert(step.do === "stop");
-  assertMatch(step.message, /the cluster of node 2 knows node 1 with another data folder/);
-  const pins = nextFoundingStep(
-    view([hello(2, { clusterId: clusterIdOf(others), members: others })], members),
-  );
+/** The members with another folder of node 1: the one that was lost. */
+const before = members.map((member) => member.id === 1 ? { ...member, incarnation: "lost" } : member);
+const isBound = { clusterId: clusterIdOf(before), members: before };
+
+Deno.test("nextFoundingStep() pins a list that names a lost folder of this node, and founds that cluster", () => {
+  for (const founded of [false, true]) {
+    const hellos = [hello(2, { ...isBound, founded }), hello(3)];
+    assertEquals(nextFoundingStep(view(hellos)), { do: "pin", members: before });
+  }
+  assertEquals(nextFoundingStep(view([hello(2, { ...isBound, founded: true })], before)), { do: "found" });
+});
+
+Deno.test("nextFoundingStep() founds nothing of its own while somebody is bound whose list it cannot take", () => {
+  // Node 2 is founded and cannot tell the list: its state file was lost. Node 3 is as new as this node.
+  const bound = [{ clusterId: isBound.clusterId }, { founded: true }, { clusterId: "0", members: before }];
+  for (const fields of bound) {
+    const step = nextFoundingStep(view([hello(2, fields), hello(3)]));
+    assertEquals(step, { do: "wait", for: [3], because: "unpinned" });
+  }
+  const known = nextFoundingStep(view([hello(2, { clusterId: isBound.clusterId }), hello(3, isBound)]));
+  assertEquals(known, { do: "pin", members: before }, "the third node knows the list");
+});
+
+Deno.test("nextFoundingStep() stops where a cluster without this node answers, or another one than it prepared for", () => {
+  const others = members.filter(({ id }) => id !== 1);
+  const strange = nextFoundingStep(view([hello(2, { clusterId: clusterIdOf(others), members: others })]));
+  assert(strange.do === "stop");
+  assertMatch(strange.message, /node 2 belongs to a cluster that has no node 1/);
+  const pins = nextFoundingStep(view([hello(2, isBound)], members));
   assert(pins.do === "stop");
   assertMatch(pins.message, /different clusters while founding/);
+  const foreign = nextFoundingStep(view([hello(2, { ...isBound, founded: true })], members));
+  assert(foreign.do === "stop");
+  assertMatch(foreign.message, /prepared for another one that was never founded/);
 });
 
 Deno.test("Server.constructor() leads to one cluster though nodes die at every moment of the founding", () => {
@@ -88,18 +114,50 @@ Deno.test("Server.constructor() leads to one cluster though nodes die at every m
   }
 });
 
-Deno.test("Server.constructor() with a wiped folder stops, says why, and changes nothing for the others (ARCHITECTURE.md)", () => {
+Deno.test("Server.constructor() with a wiped folder abstains until the others have admitted it (ARCHITECTURE.md)", () => {
   const nodes = new SmallCluster("wiped");
   const victim = nodes.follower;
   const client = nodes.client(nodes.leader!);
   assertEquals(client.ask({ op: "put", key: "a", value: "1" }).ok, true);
+  const incarnationOf = (node: Node) =>
+    node.server!.raft.configuration.members.find(({ id }) => id === victim.id)?.incarnation;
+  const lost = incarnationOf(victim);
   nodes.wipe(victim);
-  nodes.until(() => victim.stopped !== null, "the wiped node finds out");
-  assertMatch(
-    victim.stopped!.message,
-    /knows node \d with another data folder .* the folder was lost or replaced/,
-  );
+  let hasAbstained = false;
+  nodes.until(() => {
+    const { admittedIndex, lastIndex } = victim.server!.raft;
+    hasAbstained ||= admittedIndex === 0 && lastIndex > 0;
+    return admittedIndex > 0;
+  }, "the wiped node is admitted");
+  assert(hasAbstained, "it had entries before it took part");
+  assert(incarnationOf(victim) !== lost);
   assertEquals(client.ask({ op: "put", key: "a", value: "2" }).ok, true);
+  // Now it counts: with one of the others gone, the two make a majority.
+  nodes.kill(nodes.nodes.find((node) => node !== victim && node !== nodes.leader)!);
+  assertEquals(client.ask({ op: "put", key: "a", value: "3" }).ok, true);
+});
+
+Deno.test("Server.constructor() founds nothing with wiped folders while one node knows the cluster", () => {
+  const nodes = new SmallCluster("two wiped");
+  const [first, second, third] = nodes.nodes;
+  assertEquals(nodes.client(nodes.leader!).ask({ op: "put", key: "a", value: "1" }).ok, true);
+  const founding = third!.server!.raft.entryAt(1)!.crc;
+  nodes.kill(third!);
+  nodes.wipe(first!);
+  nodes.wipe(second!);
+  nodes.run(300); // the two have seen each other, and miss the third one
+  third!.machine.restart();
+  nodes.run(2000);
+  for (const { server } of [first!, second!]) {
+    assertEquals([server!.raft.entryAt(1)?.crc, server!.raft.admittedIndex], [founding, 0]);
+  }
+  assertEquals(nodes.leader, null, "nobody can decide anything any more");
+  nodes.until(() => first!.stopped !== null && second!.stopped !== null, "the two give up");
+  assertMatch(
+    first!.stopped!.message,
+    /beyond self-repair: the data folders of node 1, 2 have lost something/,
+  );
+  assertEquals(third!.stopped, null, "the one that has all of it stays");
 });
 
 Deno.test("Server.constructor() refuses a folder that belongs to a cluster of other nodes", () => {

@@ -85,6 +85,8 @@ function lineAs(cluster: SmallCluster, node: Node, twin: Node, fields: Record<st
     clusterId: null,
     members: null,
     founded: false,
+    admitted: 1,
+    hasRoom: true,
     ...fields,
   });
   return line;
@@ -111,7 +113,7 @@ Deno.test("PeerLinks.onHello() refuses a copied and a restored folder, another c
   );
   assertMatch(
     speakAs(cluster, node, twin, { incarnation: "0" }),
-    /has another data folder than the one this cluster knows/,
+    /was replaced by another one, which the cluster has admitted/,
   );
   assertMatch(
     speakAs(cluster, node, twin, { starts: 3, clusterId: "0" }),

@@ -8,6 +8,7 @@ import type { ServerOptions } from "../../lib/server/options.ts";
 import { Server } from "../../lib/server/server.ts";
 import { DurableState } from "./durable_state.ts";
 import { Invariants } from "./invariants.ts";
+import type { Random } from "./random.ts";
 import type { Scenario } from "./scenario.ts";
 import { Violation } from "./violation.ts";
 import { watchWire } from "./wire.ts";
@@ -22,6 +23,8 @@ export interface Node {
   server: Server | null;
   /** An operation of its disk was made to fail in this life, so it may stop by itself. */
   mayStop: boolean;
+  /** Its disk lost something, and it has not been admitted again. */
+  hasLost: boolean;
 }
 
 /** The nodes. */
@@ -42,7 +45,7 @@ export class Cluster {
         this.invariants.onStart(id, server);
       });
       const durable = new DurableState(machine.name, machine.disk);
-      const node: Node = { id, machine, durable, server: null, mayStop: false };
+      const node: Node = { id, machine, durable, server: null, mayStop: false, hasLost: false };
       this.nodes.push(node);
     }
     const durables = this.nodes.map((node) => node.durable);
@@ -79,6 +82,49 @@ export class Cluster {
     }
   }
 
+  /** All nodes are members of one cluster. */
+  get isFounded(): boolean {
+    return this.invariants.committedIndex > this.nodes.length;
+  }
+
+  /** After an event: whoever has been admitted again lacks nothing any more. */
+  noteAdmissions(): void {
+    for (const node of this.nodes) {
+      if (node.hasLost && node.server !== null && node.server.isAdmitted) node.hasLost = false;
+    }
+  }
+
+  /** The disk of a node that is down is empty from now on. */
+  wipe(node: Node): void {
+    this.world.note(node.machine.name, "gets an empty disk");
+    node.durable.beforeLoss();
+    node.machine.disk.wipe();
+    node.durable.afterLoss(true);
+  }
+
+  /**
+   * One bit of what the disk of a node that is down has for certain is another one from now on: of the state file, of a
+   * snapshot, or of an entry for which something else vouches. (Of others nobody can tell rot from a torn write.)
+   */
+  rot(node: Node, random: Random): void {
+    const { durable, machine: { disk, name } } = node;
+    const vouched = durable.vouchedIndex();
+    const lines = durable.lines().filter(({ index, isMark }) =>
+      index !== null && !isMark && index <= vouched
+    );
+    const snapshots = disk.durableNames().filter((name) => name.startsWith("snapshots/"));
+    const files = [...snapshots, ...(random.chance(0.3) ? ["state.json"] : [])]
+      .map((file) => ({ file, from: 0, end: disk.durable(file)?.length ?? 0 })).filter(({ end }) => end > 0);
+    const places: { file: string; from: number; end: number }[] = random.chance(0.5) ? files : lines;
+    if (places.length === 0) return;
+    const { file, from, end } = random.pick(places);
+    const bit = from * 8 + random.below((end - from) * 8);
+    this.world.note(name, `bit ${bit} of ${file} rots`);
+    durable.beforeLoss();
+    disk.rot(file, bit);
+    durable.afterLoss(file === "state.json");
+  }
+
   /** Ends a node without warning. */
   crash(node: Node, kind: "power" | "kill"): void {
     if (node.server === null) return;
@@ -94,7 +140,7 @@ export class Cluster {
     const { commitIndex } = first!.server!.raft;
     return this.nodes.every(({ server }) =>
       server!.raft.commitIndex === commitIndex && server!.raft.lastIndex === commitIndex &&
-      server!.appliedIndex === commitIndex && server!.raft.leaderId === this.leader!.id
+      server!.appliedIndex === commitIndex && server!.raft.leaderId === this.leader!.id && server!.isAdmitted
     );
   }
 
@@ -103,6 +149,9 @@ export class Cluster {
     return this.nodes.map(({ id, server, machine }) => {
       if (server === null) return `n${id} is down`;
       const { role, currentTerm, commitIndex, lastIndex, leaderId } = server.raft;
+      if (!server.isAdmitted) {
+        return `n${id} abstains in term ${currentTerm}, committed ${commitIndex} of ${lastIndex}`;
+      }
       const paused = machine.life?.paused ? " paused" : "";
       return `n${id}${paused} ${role} in term ${currentTerm} of leader ${leaderId}, ` +
         `committed ${commitIndex} of ${lastIndex}, applied ${server.appliedIndex}`;

@@ -6,9 +6,9 @@
  * @module
  */
 
-import type { Disk, Done } from "../../lib/io/io.ts";
+import { type Disk, DiskFull, type Done } from "../../lib/io/io.ts";
 import { assert } from "../../lib/assert.ts";
-import { FakeDisk, type Kind } from "./fake_disk.ts";
+import { FakeDisk, type Kind, needsRoom } from "./fake_disk.ts";
 import type { Life } from "./scheduler.ts";
 
 /**
@@ -43,6 +43,15 @@ export interface Trap {
 
 type Files = Map<string, Uint8Array>;
 
+/** What is to become of a file, and how many bytes are written for it. */
+interface Operation {
+  kind: Kind;
+  name: string;
+  next: Uint8Array | null;
+  size: number;
+  done: Done;
+}
+
 /** The disk of one machine. */
 export class CrashPointDisk extends FakeDisk {
   /** All calls so far. */
@@ -61,19 +70,20 @@ export class CrashPointDisk extends FakeDisk {
 
   override of(life: Life): Disk {
     const bytesOf = (name: string): Uint8Array => this.#visible.get(name) ?? new Uint8Array();
-    const start = (kind: Kind, name: string, next: Uint8Array | null, done: Done): void =>
-      this.#start(life, { kind, name, next, done });
+    const start = (call: Omit<Operation, "size">, size = 0): void => this.#start(life, { ...call, size });
     return {
       list: () => [...this.#visible.keys()].sort(),
       read: (name) => this.#visible.get(name)?.slice() ?? null,
       readRange: (name, offset, length) => bytesOf(name).slice(offset, offset + length),
-      append: (name, bytes, done) => start("append", name, concat(bytesOf(name), bytes), done),
-      replace: (name, bytes, done) => start("replace", name, bytes.slice(), done),
+      append: (name, bytes, done) =>
+        start({ kind: "append", name, next: concat(bytesOf(name), bytes), done }, bytes.length),
+      replace: (name, bytes, done) =>
+        start({ kind: "replace", name, next: bytes.slice(), done }, bytes.length),
       truncate: (name, size, done) => {
         assert(size <= bytesOf(name).length, `${name} is cut to ${size} bytes, which it has`);
-        start("truncate", name, bytesOf(name).slice(0, size), done);
+        start({ kind: "truncate", name, next: bytesOf(name).slice(0, size), done });
       },
-      remove: (name, done) => start("remove", name, null, done),
+      remove: (name, done) => start({ kind: "remove", name, next: null, done }),
     };
   }
 
@@ -106,17 +116,15 @@ export class CrashPointDisk extends FakeDisk {
     this.#durable.set(name, bytes);
   }
 
-  #start(
-    life: Life,
-    { kind, name, next, done }: { kind: Kind; name: string; next: Uint8Array | null; done: Done },
-  ): void {
+  #start(life: Life, { kind, name, next, done, size }: Operation): void {
     assert(!this.#busy.has(name), `one operation at a time is under way on ${name}`);
     this.#busy.add(name);
     const call = { number: this.calls.length + 1, kind };
     this.calls.push(call);
     const trap = this.#takeTrap(call);
     const old = this.#durable.get(name) ?? null;
-    set(this.#visible, name, next);
+    const isRefused = this.full && needsRoom(kind, size);
+    if (!isRefused) set(this.#visible, name, next);
     const { latencyMsMin, latencyMsMean } = this.faults;
     const latencyMs = (latencyMsMin + this.random.exponential(latencyMsMean)) * this.slowness;
     const ms = Math.max(latencyMs, this.stalledUntil - this.scheduler.now);
@@ -127,10 +135,12 @@ export class CrashPointDisk extends FakeDisk {
     this.scheduler.schedule(ms, life, `${kind} ${name}`, () => {
       if (trap?.moment === "late") return this.#goOff(life, trap);
       this.#busy.delete(name);
-      set(this.#durable, name, next);
-      this.onDurable(name, kind === "append" && old !== null && next !== null && isLonger(old, next));
+      if (!isRefused) {
+        set(this.#durable, name, next);
+        this.onDurable(name, kind === "append" && old !== null && next !== null && isLonger(old, next));
+      }
       if (trap !== null) this.#goOff(life, trap);
-      else done(null);
+      else done(isRefused ? new DiskFull(`${kind} ${name}: no space left on device`) : null);
     });
   }
 

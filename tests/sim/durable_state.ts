@@ -5,6 +5,7 @@
  * @module
  */
 
+import { crc32, crcToHex } from "../../lib/crc32.ts";
 import { crcOfLine, isSealed } from "../../lib/raft/entry.ts";
 import type { FakeDisk } from "./fake_disk.ts";
 import { Violation } from "./violation.ts";
@@ -16,14 +17,35 @@ const prevEnd = 34;
 const indexAt = 44;
 const decoder = new TextDecoder();
 
-/** The durable log, term and vote of one machine. */
+/** The end of a log or of a snapshot. */
+interface Place {
+  index: number;
+  crc: number;
+}
+
+/** A line of a log, and what it is. */
+export interface LogLine {
+  file: string;
+  /** Where it begins and ends in the file. */
+  from: number;
+  end: number;
+  /** The entry that it is, or that it vouches for; null: a header, or nothing whole. */
+  index: number | null;
+  isMark: boolean;
+}
+
+/** The durable log, snapshot, term and vote of one machine. */
 export class DurableState {
   /** Latest durable term. */
   currentTerm = 0;
   /** Vote in that term. */
   votedFor: number | null = null;
-  /** The crc of each durable entry; the first entry stands at 1. */
+  /** The crc of each durable entry in the log; it may have none at the beginning. */
   readonly crcs: number[] = [0];
+  /** The newest whole snapshot; index 0: none. */
+  snapshot: Place = { index: 0, crc: 0 };
+  /** What it had before it lost something. */
+  #lost: { crcs: number[]; snapshot: Place }[] = [];
   /** The segment that was read last, and up to where. */
   #file = "";
   #readUpTo = 0;
@@ -32,17 +54,69 @@ export class DurableState {
     disk.onDurable = (file, grown) => {
       if (file === "state.json") this.#readState();
       else if (file.startsWith("log/")) this.#readLog(file, grown);
+      else if (file.startsWith("snapshots/")) this.#readSnapshots();
     };
   }
 
-  /** Index of the last durable entry. */
+  /** Index of the last entry that the log or the snapshot has. */
   get lastIndex(): number {
-    return this.crcs.length - 1;
+    return Math.max(this.crcs.length - 1, this.snapshot.index);
+  }
+
+  /**
+   * Whether the committed entry at `index` is here, or was until the disk lost it: a minority of the disks may, and what
+   * they have acknowledged stays acknowledged.
+   */
+  has(index: number, committedCrcs: readonly number[]): boolean {
+    return [{ crcs: this.crcs, snapshot: this.snapshot }, ...this.#lost].some(({ crcs, snapshot }) =>
+      crcs[index] === committedCrcs[index] ||
+      (index <= snapshot.index && snapshot.crc === committedCrcs[snapshot.index])
+    );
+  }
+
+  /** The disk is about to lose something: what it had before still counts as acknowledged. */
+  beforeLoss(): void {
+    this.#lost.push({ crcs: [...this.crcs], snapshot: this.snapshot });
+  }
+
+  /** The disk was changed behind the node's back. `withState`: term and vote are gone. */
+  afterLoss(withState: boolean): void {
+    if (withState) {
+      this.currentTerm = 0;
+      this.votedFor = null;
+    }
+    this.#readSnapshots();
+    this.#readLog("", false);
+  }
+
+  /** All whole lines of the log. */
+  lines(): LogLine[] {
+    return this.disk.durableNames().filter((name) => name.startsWith("log/")).flatMap((file) =>
+      [...linesIn(this.disk.durable(file)!)].map(({ line, from }): LogLine => {
+        const entry = entryIn(line);
+        const mark = entry === null ? /"synced":(\d+)/.exec(decoder.decode(line)) : null;
+        const index = entry?.index ?? (mark === null ? null : Number(mark[1]));
+        return {
+          file,
+          from,
+          end: from + line.length,
+          index: isSealed(line) ? index : null,
+          isMark: mark !== null,
+        };
+      })
+    );
+  }
+
+  /** The highest entry for which the state file or a mark in the log vouches. */
+  vouchedIndex(): number {
+    const bytes = this.disk.durable("state.json");
+    const synced = bytes === null ? 0 : Number(/"synced":(\d+)/.exec(decoder.decode(bytes))?.[1] ?? 0);
+    return Math.max(synced, ...this.lines().filter(({ isMark }) => isMark).map(({ index }) => index ?? 0));
   }
 
   #readState(): void {
     const bytes = this.disk.durable("state.json");
-    if (bytes === null) return;
+    if (bytes === null || !isSealed(bytes)) return; // gone, or rotten: it says nothing
     const { currentTerm, votedFor } = JSON.parse(decoder.decode(bytes)) as DurableState;
     if (currentTerm < this.currentTerm) {
       throw new Violation(
@@ -60,38 +134,75 @@ export class DurableState {
     this.votedFor = votedFor;
   }
 
-  /** Reads on in the segment that has grown, or all of them again. */
-  #readLog(file: string, grown: boolean): void {
-    if (grown && file >= this.#file) return void this.#readSegment(file);
-    this.crcs.length = 1;
-    this.#file = "";
+  #readSnapshots(): void {
+    const before = this.snapshot.index;
+    this.snapshot = { index: 0, crc: 0 };
     for (const name of this.disk.durableNames()) {
-      if (name.startsWith("log/") && !this.#readSegment(name)) return;
+      const place = name.startsWith("snapshots/") ? snapshotIn(this.disk.durable(name)!) : null;
+      if (place !== null && place.index > this.snapshot.index) this.snapshot = place;
     }
+    if (this.snapshot.index !== before) this.#readLog("", false);
   }
 
-  /** Reads a segment to its end; false: nothing counts behind a line that is not whole or breaks the chain. */
-  #readSegment(file: string): boolean {
+  /** Reads on in the segment that has grown, or all of them again. */
+  #readLog(file: string, grown: boolean): void {
+    if (grown && file >= this.#file) return this.#readSegment(file);
+    this.crcs.length = 1;
+    this.#file = "";
+    for (const name of this.disk.durableNames()) if (name.startsWith("log/")) this.#readSegment(name);
+  }
+
+  /** Reads a segment to its end. What does not continue the chain, or go on from the snapshot, does not count. */
+  #readSegment(file: string): void {
     if (file !== this.#file) {
       this.#file = file;
       this.#readUpTo = 0;
     }
     const bytes = this.disk.durable(file) ?? new Uint8Array();
-    while (this.#readUpTo < bytes.length) {
-      const end = bytes.indexOf(newline, this.#readUpTo) + 1;
-      if (end === 0) return false;
-      const line = bytes.subarray(this.#readUpTo, end);
-      if (!isSealed(line)) return false;
-      const text = decoder.decode(line.subarray(0, indexAt + 20));
-      if (text.startsWith('","prev":"', 16)) {
-        const index = parseInt(text.slice(indexAt), 10);
-        const prev = parseInt(text.slice(prevAt, prevEnd), 16);
-        if (index > this.crcs.length || prev !== this.crcs[index - 1]) return false;
-        this.crcs.length = index;
-        this.crcs.push(crcOfLine(line));
-      }
-      this.#readUpTo = end;
+    const isFirst = this.crcs.length === 1;
+    for (const { line, from } of linesIn(bytes, this.#readUpTo)) {
+      const entry = entryIn(line);
+      this.#readUpTo = from + line.length;
+      if (entry === null || !isSealed(line)) continue;
+      const { index, prev } = entry;
+      const isNext = this.crcs[index - 1] === prev;
+      const followsSnapshot = index === this.snapshot.index + 1 && prev === this.snapshot.crc;
+      const isBeginning = isFirst && this.crcs.length === 1 && index <= this.snapshot.index;
+      if (!isNext && !followsSnapshot && !isBeginning) continue;
+      this.crcs.length = index;
+      this.crcs[index] = crcOfLine(line);
     }
-    return true;
   }
+}
+
+function* linesIn(bytes: Uint8Array, from = 0): Generator<{ line: Uint8Array; from: number }> {
+  for (let end = bytes.indexOf(newline, from) + 1; end > 0; end = bytes.indexOf(newline, from) + 1) {
+    yield { line: bytes.subarray(from, end), from };
+    from = end;
+  }
+}
+
+function entryIn(line: Uint8Array): { index: number; prev: number } | null {
+  const text = decoder.decode(line.subarray(0, indexAt + 20));
+  if (!text.startsWith('","prev":"', 16)) return null;
+  return { index: parseInt(text.slice(indexAt), 10), prev: parseInt(text.slice(prevAt, prevEnd), 16) };
+}
+
+/** Which entry a snapshot reaches; null: it is not whole. */
+function snapshotIn(bytes: Uint8Array): Place | null {
+  let place: Place | null = null;
+  let blockFrom = 0;
+  let blocks = 0;
+  for (const { line, from } of linesIn(bytes)) {
+    if (!decoder.decode(line.subarray(0, 8)).startsWith('{"crc":"')) continue;
+    if (!isSealed(line)) return null;
+    const fields = JSON.parse(decoder.decode(line)) as Record<string, unknown>;
+    if (place === null) place = { index: Number(fields.index), crc: parseInt(String(fields.at), 16) };
+    else if ("block" in fields) {
+      if (fields.sum !== crcToHex(crc32(bytes.subarray(blockFrom, from)))) return null;
+      blocks++;
+    } else return fields.blocks === blocks && from + line.length === bytes.length ? place : null;
+    blockFrom = from + line.length;
+  }
+  return null;
 }

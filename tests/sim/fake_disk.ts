@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { Disk, Done } from "../../lib/io/io.ts";
+import { type Disk, DiskFull, type Done, reserveBytesMax } from "../../lib/io/io.ts";
 import { assert } from "../../lib/assert.ts";
 import type { Random } from "./random.ts";
 import type { Life, Scheduler } from "./scheduler.ts";
@@ -34,12 +34,19 @@ interface Contents {
 /** What a disk can be asked to do. */
 export type Kind = "append" | "replace" | "truncate" | "remove";
 
+/** Whether an operation that writes `size` bytes needs room that is not reserved. */
+export function needsRoom(kind: Kind, size: number): boolean {
+  return size > (kind === "replace" ? reserveBytesMax : 0);
+}
+
 /** The disk of one machine. It outlives the processes. */
 export class FakeDisk {
   /** Operations take this many times longer: an episode of a slow disk. */
   slowness = 1;
   /** The next operation fails, and what it leaves behind is anybody's guess. */
   failNext = false;
+  /** There is no room: what needs some ends with DiskFull, after its time, and leaves the file as it was. */
+  full = false;
   /** Called when an operation starts, with the time it will take. Here crashes are timed. */
   onStart: (ms: number, kind: Kind) => void = () => {};
   /** Called when the durable contents of a file have changed; `grown`: bytes were added, nothing else. */
@@ -69,10 +76,14 @@ export class FakeDisk {
       },
       append: (name, bytes, done) => {
         const file = this.#visible.get(name) ?? { buffer: new Uint8Array(), length: 0 };
-        this.#start(life, { kind: "append", name, contents: appended(file, bytes), done });
+        if (this.full && needsRoom("append", bytes.length)) {
+          this.#refuse(life, { kind: "append", name, done });
+        } else this.#start(life, { kind: "append", name, contents: appended(file, bytes), done });
       },
       replace: (name, bytes, done) => {
-        this.#start(life, { kind: "replace", name, contents: contentsOf(bytes), done });
+        if (this.full && needsRoom("replace", bytes.length)) {
+          this.#refuse(life, { kind: "replace", name, done });
+        } else this.#start(life, { kind: "replace", name, contents: contentsOf(bytes), done });
       },
       truncate: (name, size, done) => {
         const file = this.#visible.get(name);
@@ -108,6 +119,24 @@ export class FakeDisk {
     this.#visible = new Map(this.#durable);
   }
 
+  /** Another, empty disk takes the place of this one. Its machine is down. */
+  wipe(): void {
+    this.#visible.clear();
+    this.#durable.clear();
+    this.#unsynced.clear();
+  }
+
+  /** Turns one bit of a durable file around, as rot does: nobody is told. */
+  rot(name: string, bit: number): void {
+    for (const files of [this.#visible, this.#durable]) {
+      const file = files.get(name);
+      if (file === undefined || bit >= file.length * 8) continue;
+      const contents = contentsOf(file.buffer.subarray(0, file.length)); // the array may be shared
+      contents.buffer[bit >> 3]! ^= 1 << (bit & 7);
+      files.set(name, contents);
+    }
+  }
+
   #start(
     life: Life,
     operation: { kind: Kind; name: string; contents: Contents | null; done: Done },
@@ -134,6 +163,18 @@ export class FakeDisk {
       this.#unsynced.delete(name);
       this.onDurable(name, kind === "append" && !wasUnsettled);
       done(null);
+    });
+  }
+
+  /** As much of an operation as a full disk lets come about: its time. A failure that was to come still waits. */
+  #refuse(life: Life, { kind, name, done }: { kind: Kind; name: string; done: Done }): void {
+    assert(!this.#busy.has(name), `one operation at a time is under way on ${name}`);
+    this.#busy.add(name);
+    const ms = this.#latency();
+    this.onStart(ms, kind);
+    this.scheduler.schedule(ms, life, `full ${kind} ${name}`, () => {
+      this.#busy.delete(name);
+      done(new DiskFull(`${kind} ${name}: no space left on device`));
     });
   }
 

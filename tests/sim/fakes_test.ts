@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
-import type { Io } from "../../lib/io/io.ts";
+import { DiskFull, type Io } from "../../lib/io/io.ts";
 import { type Harness, testIo } from "../io/conformance.ts";
+import { testFullDisk } from "../io/full_disk_conformance.ts";
+import { CrashPointDisk } from "./crash_points_disk.ts";
 import { FakeDisk } from "./fake_disk.ts";
 import { Random } from "./random.ts";
 import { Life, Scheduler } from "./scheduler.ts";
@@ -19,6 +21,27 @@ const weathers: Record<string, WorldFaults> = {
 
 for (const [name, faults] of Object.entries(weathers)) {
   testIo(name, () => Promise.resolve(harness(new World(new Random(name), faults))));
+}
+
+for (const Kind of [FakeDisk, CrashPointDisk]) {
+  testFullDisk(Kind.name, () => {
+    const random = new Random("full");
+    const scheduler = new Scheduler(random, { grainMicroseconds: 1 });
+    const small = new Kind(scheduler, random, calm.disk);
+    return Promise.resolve({
+      disk: small.of(new Life("n1")),
+      fill: () => small.full = true,
+      makeRoom: () => small.full = false,
+      outcome(start) {
+        let outcome: Error | null | undefined;
+        start((error) => outcome = error);
+        assertEquals(outcome, undefined, "done runs after the call");
+        for (let event = scheduler.next(); event !== null; event = scheduler.next()) event.run!();
+        return Promise.resolve(outcome!);
+      },
+      close: () => Promise.resolve(),
+    });
+  });
 }
 
 function harness(world: World): Harness {
@@ -205,6 +228,29 @@ Deno.test("FakeDisk: a failed operation says so, and may have done anything", ()
   io.disk.append("f", bytes("x"), (error) => errors.push(error?.message));
   runFor(world, 10);
   assertEquals(errors, ["append f: input/output error"]);
+});
+
+Deno.test("FakeDisk: a full one draws the same chances, changes nothing, and a power cut finds nothing to tear", () => {
+  const seen = [false, true].map((full) => {
+    const world = new World(new Random("full"), calm);
+    const { machine, io } = startOn(world, "n1");
+    io.disk.append("f", bytes("old"), () => {});
+    runFor(world, 10);
+    machine.disk.full = full;
+    const errors: (Error | null)[] = [];
+    io.disk.append("f", bytes("new"), (error) => errors.push(error));
+    assertEquals(text(io.disk.read("f")), full ? "old" : "oldnew");
+    runFor(world, 10);
+    assertEquals(errors.map((error) => error instanceof DiskFull), [full]);
+    assertEquals(text(machine.disk.durable("f")), full ? "old" : "oldnew");
+    const next = machine.disk.random.next();
+    if (!full) return next;
+    io.disk.append("f", bytes("new"), () => {});
+    machine.crash("power");
+    assertEquals(text(machine.disk.durable("f")), "old");
+    return next;
+  });
+  assertEquals(seen[0], seen[1]);
 });
 
 /** A connection from one host to another, and what came out at the other end. */

@@ -17,14 +17,20 @@ export interface NodeView {
     readonly votedFor: number | null;
     readonly commitIndex: number;
     readonly lastIndex: number;
+    /** The entries up to this one were cut off. */
+    readonly baseIndex: number;
+    /** 0: it abstains. */
+    readonly admittedIndex: number;
+    readonly snapshot: { lastIncludedIndex: number } | null;
     entryAt(index: number): Entry | undefined;
+    snapshotAt(index: number): { lastIncludedCrc: number };
   };
   readonly store: { digest(): string };
   readonly appliedIndex: number;
 }
 
 /** What the checks need to see of a disk. */
-export type DurableView = Pick<DurableState, "currentTerm" | "votedFor" | "crcs">;
+export type DurableView = Pick<DurableState, "currentTerm" | "votedFor" | "has">;
 
 /** One node and what it looked like after the last event. */
 interface Watched {
@@ -37,6 +43,8 @@ interface Watched {
   votedFor: number | null;
   commitIndex: number;
   appliedIndex: number;
+  snapshotIndex: number;
+  admittedIndex: number;
   /** The crc of each entry of its log, from 1. */
   crcs: number[];
 }
@@ -47,11 +55,24 @@ export interface Seen {
   leaderChanges: number;
   truncations: number;
   rivalLeaders: number;
+  /** Snapshots that nodes took of their own state, and that they took over from another node. */
+  snapshots: number;
+  installs: number;
+  /** Nodes that abstained and were admitted again. */
+  admissions: number;
 }
 
 /** The checks of one cluster. */
 export class Invariants {
-  readonly seen: Seen = { elections: 0, leaderChanges: 0, truncations: 0, rivalLeaders: 0 };
+  readonly seen: Seen = {
+    elections: 0,
+    leaderChanges: 0,
+    truncations: 0,
+    rivalLeaders: 0,
+    snapshots: 0,
+    installs: 0,
+    admissions: 0,
+  };
   /** Called with each entry once, in order, when the first node knows that it is committed. */
   onCommitted: (entry: Entry) => void = () => {};
   /** Index of the last committed entry. */
@@ -74,6 +95,8 @@ export class Invariants {
     const node = this.#nodes[id - 1]!;
     Object.assign(node, unseen());
     node.view = view;
+    node.admittedIndex = view.raft.admittedIndex;
+    node.snapshotIndex = view.raft.snapshot?.lastIncludedIndex ?? 0;
     const { currentTerm, votedFor } = view.raft;
     const { durable } = node;
     check(currentTerm >= durable.currentTerm, "I7", () => `n${id} forgot term ${durable.currentTerm}`);
@@ -89,9 +112,8 @@ export class Invariants {
 
   /** Whether the entry that is committed at `index` is on the disks of a majority now. */
   isOnMajority(index: number): boolean {
-    const crc = this.#committedCrcs[index];
-    const count = this.#nodes.filter(({ durable }) => durable.crcs[index] === crc).length;
-    return crc !== undefined && count * 2 > this.#nodes.length;
+    const count = this.#nodes.filter(({ durable }) => durable.has(index, this.#committedCrcs)).length;
+    return index <= this.committedIndex && count * 2 > this.#nodes.length;
   }
 
   /** Looks at all that changed. Throws Violation. */
@@ -104,6 +126,8 @@ export class Invariants {
   #checkNode(node: Watched, { raft, store, appliedIndex }: NodeView): void {
     const { role, currentTerm, commitIndex } = raft;
     if (currentTerm !== node.currentTerm || raft.votedFor !== node.votedFor) this.#checkTerm(node, raft);
+    this.#checkAdmission(node, raft);
+    this.#countSnapshot(node, raft);
     const becameLeader = role === "leader" && (node.role !== "leader" || node.currentTerm !== currentTerm);
     const stayedLeader = role === "leader" && !becameLeader;
     this.#checkLog(node, raft, stayedLeader);
@@ -148,15 +172,42 @@ export class Invariants {
     );
   }
 
+  /** A node that abstains leads nothing, and votes for nobody but whom its old folder voted for. */
+  #checkAdmission(node: Watched, { role, admittedIndex, commitIndex }: NodeView["raft"]): void {
+    const isAbsent = admittedIndex === 0 && commitIndex > 0;
+    check(!isAbsent || role === "follower", "I14", () => `n${node.id} abstains and is a ${role}`);
+    if (admittedIndex > 1 && node.admittedIndex === 0) this.seen.admissions++;
+    node.admittedIndex = admittedIndex;
+  }
+
+  #countSnapshot(node: Watched, { snapshot }: NodeView["raft"]): void {
+    const index = snapshot?.lastIncludedIndex ?? 0;
+    if (index === node.snapshotIndex) return;
+    check(index > node.snapshotIndex, "I8", () => `n${node.id}: the snapshot went back to ${index}`);
+    node.snapshotIndex = index;
+    this.seen[index > node.appliedIndex ? "installs" : "snapshots"]++;
+  }
+
+  /** What was cut off in front is what was committed. */
+  #checkBase(node: Watched, raft: NodeView["raft"]): void {
+    const { baseIndex } = raft;
+    const same = raft.snapshotAt(baseIndex).lastIncludedCrc === this.#committedCrcs[baseIndex];
+    check(same, "I4", () => `n${node.id} has a snapshot of another entry ${baseIndex} than was committed`);
+    for (let index = 1; index <= baseIndex; index++) node.crcs[index] = this.#committedCrcs[index]!;
+  }
+
   #checkLog(node: Watched, raft: NodeView["raft"], stayedLeader: boolean): void {
     const { crcs } = node;
-    const { lastIndex } = raft;
-    if (
-      crcs.length - 1 === lastIndex && (lastIndex === 0 || raft.entryAt(lastIndex)!.crc === crcs[lastIndex])
-    ) return;
+    const { lastIndex, baseIndex } = raft;
+    if (crcs.length - 1 === lastIndex) {
+      const crc = lastIndex === baseIndex
+        ? raft.snapshotAt(baseIndex).lastIncludedCrc
+        : raft.entryAt(lastIndex)!.crc;
+      if (crc === crcs[lastIndex]) return;
+    }
     // The crc of an entry stands for all before it: only the changed end is looked at.
     let index = lastIndex;
-    while (index > 0) {
+    while (index > baseIndex) {
       const entry = raft.entryAt(index);
       check(entry !== undefined && entry.index === index, "I3", () => `n${node.id} has no entry ${index}`);
       if (entry!.crc === crcs[index]) break;
@@ -169,6 +220,9 @@ export class Invariants {
       );
       this.#entries.set(key, entry!.crc);
       index--;
+    }
+    if (index === baseIndex && index > 0 && crcs[index] !== this.#committedCrcs[index]) {
+      this.#checkBase(node, raft);
     }
     const isCut = crcs.length - 1 > index;
     check(
@@ -221,7 +275,12 @@ export class Invariants {
     const { commitIndex, currentTerm } = raft;
     check(commitIndex > node.commitIndex, "I8", () => `n${node.id}: commitIndex went back to ${commitIndex}`);
     for (let index = node.commitIndex + 1; index <= commitIndex; index++) {
-      const entry = raft.entryAt(index)!;
+      const entry = raft.entryAt(index);
+      if (entry === undefined) {
+        const isKnown = index <= raft.baseIndex && index <= this.committedIndex;
+        check(isKnown, "I4", () => `n${node.id} committed ${index} by a snapshot, and nobody did before`);
+        continue;
+      }
       if (index <= this.committedIndex) {
         const same = entry.crc === this.#committedCrcs[index];
         check(
@@ -256,7 +315,16 @@ export class Invariants {
 }
 
 function unseen(): Omit<Watched, "id" | "durable" | "view"> {
-  return { role: "", currentTerm: 0, votedFor: null, commitIndex: 0, appliedIndex: 0, crcs: [0] };
+  return {
+    role: "",
+    currentTerm: 0,
+    votedFor: null,
+    commitIndex: 0,
+    appliedIndex: 0,
+    snapshotIndex: 0,
+    admittedIndex: 0,
+    crcs: [0],
+  };
 }
 
 function check(holds: boolean, invariant: Violation["invariant"], message: () => string): void {

@@ -11,7 +11,7 @@ import type { World } from "./world.ts";
 
 /** The source of all faults of one run. */
 export class Nemesis {
-  readonly count: Record<FaultKind | "restart" | "killed", number>;
+  readonly count: Record<FaultKind | "restart" | "killed" | "lost", number>;
   readonly #world: World;
   readonly #cluster: Cluster;
   readonly #random: Random;
@@ -34,7 +34,7 @@ export class Nemesis {
     this.#acknowledged = options.acknowledged;
     const kinds = Object.keys(cluster.scenario.faults.weights) as FaultKind[];
     this.count = Object.fromEntries(
-      [...kinds, "restart", "killed"].map((kind) => [kind, 0]),
+      [...kinds, "restart", "killed", "lost"].map((kind) => [kind, 0]),
     ) as Nemesis["count"];
     cluster.onStopped = (node) => this.#restartLater(node);
     for (const node of cluster.nodes) this.#crashAtBoundaries(node);
@@ -132,6 +132,15 @@ export class Nemesis {
       case "diskError":
         if (target.server !== null) target.machine.disk.failNext = target.mayStop = true;
         return;
+      case "diskFull":
+        target.machine.disk.full = true;
+        return this.#undoLater(() => {
+          target.machine.disk.full = false;
+        });
+      case "wipe":
+        return this.#lose(target, () => this.#cluster.wipe(target));
+      case "rot":
+        return this.#lose(target, () => this.#cluster.rot(target, this.#random));
       case "reset":
         return this.#reset();
       case "slowHost":
@@ -173,6 +182,21 @@ export class Nemesis {
     this.count.killed++;
     this.#cluster.crash(node, this.#random.chance(powerChance) ? "power" : "kill");
     this.#restartLater(node, downMs);
+  }
+
+  /**
+   * A disk loses something while its machine is down. Only a minority may lack something at any time, or nobody could
+   * make up for it: whoever lost something counts until it has been admitted again.
+   */
+  #lose(node: Node, damage: () => void): void {
+    const { nodes } = this.#cluster;
+    const lost = nodes.filter((one) => one === node || one.hasLost);
+    if (lost.length > (nodes.length - 1) / 2 || !this.#cluster.isFounded) return;
+    this.count.lost++;
+    node.hasLost = true;
+    if (node.server === null) return damage(); // it is started again anyway
+    this.#crash(node);
+    damage();
   }
 
   /** How long a node stays down: shorter than an election timeout as often as not. */

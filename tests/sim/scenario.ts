@@ -30,7 +30,10 @@ export type FaultKind =
   | "slowHost"
   | "pause"
   | "slowDisk"
-  | "diskError";
+  | "diskError"
+  | "diskFull"
+  | "wipe"
+  | "rot";
 
 /** Everything that a seed decides once. */
 export interface Scenario {
@@ -94,6 +97,8 @@ function drawTiming(random: Random): Timing {
 /** Bounds so small that they are met; in production only a heavy load meets them. */
 function drawLimits(random: Random): Limits {
   const limits = { ...defaultLimits, requestTimeoutMs: random.pick([300, 1000, 5000]) };
+  limits.snapshotEntries = random.pick([5, 20, 100, defaultLimits.snapshotEntries]);
+  limits.snapshotLogBytes = random.pick([3000, 20_000, defaultLimits.snapshotLogBytes]);
   limits.segmentBytesMax = random.pick([1000, 5000, 30_000, defaultLimits.segmentBytesMax]);
   if (random.chance(0.3)) limits.requestsInFlightMax = 1 + random.below(3);
   if (random.chance(0.3)) limits.replyBytesMax = 1000;
@@ -158,6 +163,9 @@ function drawFaults(random: Random, timing: Timing): Scenario["faults"] {
     pause: 2,
     slowDisk: 1,
     diskError: 0.3,
+    diskFull: 0.5,
+    wipe: 0.5,
+    rot: 1,
   };
   for (const kind of Object.keys(weights) as FaultKind[]) {
     weights[kind] *= random.chance(0.35) ? 0 : random.between(0.3, 2);

@@ -136,6 +136,7 @@ class Run {
   #step(): void {
     if (this.world.step() === null) this.#fail("nothing will ever happen again");
     this.cluster.invariants.check();
+    this.cluster.noteAdmissions();
     const { trace } = this.world;
     for (const { server } of this.cluster.nodes) {
       if (server !== null) {

@@ -94,15 +94,23 @@ export const identity: Identity = {
   pinned: null,
 };
 
-/** Starts a node on a folder: what it finds, and its storage, repaired and ready for use. */
+/** Another incarnation, for a folder that was found damaged. */
+export const newIncarnation = "fedcba9876543210";
+
+/** The identity with which a node starts: one more start, and another name when something was lost. */
+export function nextIdentity({ identity: before, damage }: Recovered): Identity {
+  const incarnation = damage === null ? before?.incarnation ?? identity.incarnation : newIncarnation;
+  return { ...identity, ...before, incarnation, starts: (before?.starts ?? 0) + 1 };
+}
+
+/** Starts a node on a folder: what it finds, and its storage, ready for use. */
 export function open(
   folder: Folder,
   options: { segmentBytesMax?: number } = {},
 ): { storage: Storage; found: Recovered } {
   const storage = new Storage(folder.disk, options);
   const found = storage.recover(identity.nodeId);
-  folder.do((done) => storage.repair(done));
-  folder.do((done) => storage.saveIdentity({ ...identity, starts: (found.identity?.starts ?? 0) + 1 }, done));
+  folder.do((done) => storage.open(nextIdentity(found), done));
   return { storage, found };
 }
 
@@ -123,6 +131,16 @@ export function refused(folder: Folder, ...said: string[]): void {
   const outcome = recover(folder);
   assert(outcome instanceof FolderError, "the folder is refused");
   for (const words of said) assertStringIncludes(outcome.message, words);
+}
+
+/** Checks that a folder is found damaged, in these words, and not admitted any more; returns what is left of it. */
+export function damaged(folder: Folder, ...said: string[]): Recovered {
+  const found = recover(folder);
+  if (found instanceof FolderError) throw found;
+  assert(found.damage !== null, "the folder is found damaged");
+  for (const words of said) assertStringIncludes(found.damage, words);
+  assertEquals(found.hardState.admittedIndex, 0);
+  return found;
 }
 
 /** `count` entries of one term behind `before`; `size` is about the length of each line. */
@@ -147,10 +165,26 @@ export function entriesAfter(
 
 /** A write of entries, of a new term or vote, or both. */
 export function write(entries: Entry[], hardState: HardState | null = null): Write {
-  return { hardState, entries, messages: [] };
+  return { hardState, chunks: [], snapshot: null, entries, messages: [] };
+}
+
+/** Term and vote of a node that is not admitted. */
+export function inTerm(currentTerm: number, votedFor: number | null = null): HardState {
+  return { currentTerm, votedFor, admittedIndex: 0 };
 }
 
 /** What must be equal for two logs to be equal. */
 export function lines(entries: readonly Entry[]): string {
   return entries.map(({ line }) => new TextDecoder().decode(line)).join("");
+}
+
+/** Bytes behind one another. */
+export function concat(...parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 }

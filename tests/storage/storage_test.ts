@@ -2,9 +2,9 @@ import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/ass
 import { AssertionFailed } from "../../lib/assert.ts";
 import type { Entry } from "../../lib/raft/types.ts";
 import { Storage } from "../../lib/storage/storage.ts";
-import { entriesAfter, Folder, identity, lines, logName, open, stateName, write } from "./folder.ts";
+import { entriesAfter, Folder, identity, inTerm, lines, logName, open, stateName, write } from "./folder.ts";
 
-const term1 = { currentTerm: 1, votedFor: null };
+const term1 = inTerm(1);
 
 /** An opened folder whose log has `count` entries of term 1, one batch. */
 function withEntries(count: number): { folder: Folder; storage: Storage; entries: Entry[] } {
@@ -24,7 +24,7 @@ Deno.test("recover() finds nothing in an empty folder and changes nothing", () =
   const folder = new Folder();
   const found = new Storage(folder.disk).recover(1);
   assertEquals(found.identity, null);
-  assertEquals(found.hardState, { currentTerm: 0, votedFor: null });
+  assertEquals(found.hardState, inTerm(0));
   assertEquals(found.entries, []);
   assertEquals(folder.operations, []);
 });
@@ -36,7 +36,7 @@ Deno.test("recover() gives back identity, term, vote and every byte of the log",
   folder.do((done) => storage.saveIdentity({ ...identity, starts: 7, pinned }, done));
   const entries = entriesAfter(null, { count: 20, term: 3 });
   for (const entry of entries) {
-    folder.do((done) => storage.append([write([entry], { currentTerm: 3, votedFor: 2 })], done));
+    folder.do((done) => storage.append([write([entry], inTerm(3, 2))], done));
   }
   assertEquals(storage.durableIndex, 20);
   folder.do((done) => storage.close(done));
@@ -44,7 +44,7 @@ Deno.test("recover() gives back identity, term, vote and every byte of the log",
 
   const found = new Storage(folder.disk).recover(1);
   assertEquals(found.identity, { ...identity, starts: 7, pinned });
-  assertEquals(found.hardState, { currentTerm: 3, votedFor: 2 });
+  assertEquals(found.hardState, inTerm(3, 2));
   assertEquals(lines(found.entries), lines(entries));
   assertEquals(found.entries.at(-1), entries.at(-1));
 });
@@ -61,13 +61,13 @@ Deno.test("append() makes the term and vote durable before the entries of the sa
   const { folder, storage, entries } = withEntries(1);
   const more = entriesAfter(entries.at(-1)!, { count: 2, term: 3 });
   const writes = [
-    write([], { currentTerm: 2, votedFor: 2 }),
-    write([more[0]!], { currentTerm: 3, votedFor: null }),
-    write([more[1]!], { currentTerm: 3, votedFor: 1 }),
+    write([], inTerm(2, 2)),
+    write([more[0]!], inTerm(3)),
+    write([more[1]!], inTerm(3, 1)),
   ];
   folder.do((done) => storage.append(writes, done));
   assertEquals(folder.operations, [`replace ${stateName}`, `append ${logName}`]);
-  assertEquals(new Storage(folder.disk).recover(1).hardState, { currentTerm: 3, votedFor: 1 });
+  assertEquals(new Storage(folder.disk).recover(1).hardState, inTerm(3, 1));
 });
 
 Deno.test("append() does not touch the disk when a batch brings nothing new", () => {
@@ -80,14 +80,14 @@ Deno.test("append() does not touch the disk when a batch brings nothing new", ()
 
 Deno.test("append() refuses a term that falls and a second vote in one term", () => {
   const { folder, storage } = withEntries(1);
-  folder.do((done) => storage.append([write([], { currentTerm: 5, votedFor: 2 })], done));
+  folder.do((done) => storage.append([write([], inTerm(5, 2))], done));
   assertThrows(
-    () => storage.append([write([], { currentTerm: 4, votedFor: null })], () => {}),
+    () => storage.append([write([], inTerm(4))], () => {}),
     AssertionFailed,
   );
   const { folder: other, storage: again } = withEntries(1);
-  other.do((done) => again.append([write([], { currentTerm: 5, votedFor: 2 })], done));
-  assertThrows(() => again.append([write([], { currentTerm: 5, votedFor: 3 })], () => {}), AssertionFailed);
+  other.do((done) => again.append([write([], inTerm(5, 2))], done));
+  assertThrows(() => again.append([write([], inTerm(5, 3))], () => {}), AssertionFailed);
 });
 
 Deno.test("append() writes the mark of one batch with the next one", () => {
@@ -112,9 +112,7 @@ Deno.test("append() writes marks again after a conflict has cut some", () => {
   const fourth = entriesAfter(entries[2]!, { count: 1, term: 2 }); // cuts it, with the mark 3
   const fifth = entriesAfter(fourth[0]!, { count: 1, term: 2 }); // with the mark 4
   for (const batch of [sixth, fourth, fifth]) {
-    folder.do((done) =>
-      storage.append([write(batch, { currentTerm: batch[0]!.term, votedFor: null })], done)
-    );
+    folder.do((done) => storage.append([write(batch, inTerm(batch[0]!.term))], done));
   }
   const marks = textOf(folder, logName).matchAll(/"synced":(\d+)/g);
   assertEquals([...marks].map((mark) => mark[1]), ["3", "4"]);
@@ -125,7 +123,7 @@ Deno.test("append() cuts a conflict: mark below it, cut, then the new entries (p
   folder.do((done) => storage.flushMark(done));
   folder.operations = [];
   const instead = entriesAfter(entries[2]!, { count: 3, term: 2 });
-  folder.do((done) => storage.append([write(instead, { currentTerm: 2, votedFor: null })], done));
+  folder.do((done) => storage.append([write(instead, inTerm(2))], done));
   assertEquals(folder.operations, [`replace ${stateName}`, `truncate ${logName}`, `append ${logName}`]);
   assertEquals(storage.durableIndex, 6);
   const { entries: found } = new Storage(folder.disk).recover(1);
@@ -158,7 +156,7 @@ Deno.test("append() never writes what a later write of the same batch cuts again
   const b = entriesAfter(a[0]!, { count: 2, term: 2 }); // 5 6
   const c = entriesAfter(entries[1]!, { count: 1, term: 3 }); // 3
   const d = entriesAfter(c[0]!, { count: 2, term: 3 }); // 4 5
-  folder.do((done) => storage.append([write(a), write(b, { currentTerm: 3, votedFor: null })], done));
+  folder.do((done) => storage.append([write(a), write(b, inTerm(3))], done));
   assertEquals(folder.operations, [`replace ${stateName}`, `append ${logName}`]);
   assertEquals(lines(new Storage(folder.disk).recover(1).entries), lines([...entries, a[0]!, ...b]));
   folder.operations = [];
@@ -202,7 +200,7 @@ Deno.test("close() leaves a mark, and nothing can be done afterwards", () => {
   assertThrows(() => storage.flushMark(() => {}), AssertionFailed);
 });
 
-Deno.test("Storage does one operation at a time, and none before the folder is repaired", () => {
+Deno.test("Storage does one operation at a time, and none before the folder is open", () => {
   const { storage } = withEntries(3);
   storage.flushMark(() => {});
   assertThrows(() => storage.flushMark(() => {}), AssertionFailed, "one operation at a time");
@@ -236,14 +234,12 @@ Deno.test("append() does not go on to the log when the state file failed", () =>
   const { folder, storage, entries } = withEntries(3);
   const instead = entriesAfter(entries[1]!, { count: 1, term: 2 });
   folder.fake.failNext = true;
-  const error = folder.finish((done) =>
-    storage.append([write(instead, { currentTerm: 2, votedFor: null })], done)
-  );
+  const error = folder.finish((done) => storage.append([write(instead, inTerm(2))], done));
   assert(error !== null);
   assertEquals(folder.operations, [`replace ${stateName}`]);
 });
 
-Deno.test("repair() makes durable what a killed process left in the system's cache", () => {
+Deno.test("open() makes durable what a killed process left in the system's cache", () => {
   const { folder, storage, entries } = withEntries(1);
   const more = entriesAfter(entries[0]!, { count: 50, term: 1 });
   storage.append([write(more)], () => {});
@@ -283,7 +279,7 @@ Deno.test("recover() starts after a crash at any moment and finds all that was a
         const added = entriesAfter(log[keep - 1] ?? null, sizes);
         const next = [...log.slice(0, keep), ...added];
         let isDone = false;
-        storage.append([write(added, { currentTerm: term, votedFor: null })], () => isDone = true);
+        storage.append([write(added, inTerm(term))], () => isDone = true);
         if (batch === batches) {
           // What the crash interrupts may be there or not; what both logs have in common must be.
           for (let steps = random.below(4); steps > 0 && !isDone; steps--) folder.step();

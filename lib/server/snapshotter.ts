@@ -1,0 +1,270 @@
+/**
+ * Snapshots while the node works: taken from a frozen copy of the store when the log has grown, and read back from the
+ * disk before they count; the log and older snapshots then go. What another node sent is read the same way, into a new
+ * store. All of it in slices of a few milliseconds, so that requests and heartbeats are served in between.
+ *
+ * @module
+ */
+
+import { type Clock, DiskFull } from "../io/io.ts";
+import { Store } from "../kv/store.ts";
+import { chunkBytesMax } from "../protocol/peer_protocol.ts";
+import type { InstallSnapshot } from "../raft/messages.ts";
+import type { Raft } from "../raft/raft.ts";
+import type { Entry, SnapshotMetadata } from "../raft/types.ts";
+import { encodeSnapshot, SnapshotReader } from "../storage/snapshot_format.ts";
+import { snapshotName } from "../storage/snapshot_files.ts";
+import { FolderError, type Storage } from "../storage/storage.ts";
+import type { LogLevel } from "./options.ts";
+
+/** What the server lends. */
+export interface SnapshotterOwner {
+  readonly raft: Raft;
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly limits: { snapshotLogBytes: number; snapshotEntries: number };
+  /** The state machine as it is now. */
+  store(): Store;
+  clusterId(): string | null;
+  random(): number;
+  log(level: LogLevel, message: string): void;
+  /** The state machine is another one from now on: `snapshot` says at which index. */
+  onInstalled(store: Store, snapshot: SnapshotMetadata): void;
+  onDiskError(error: Error): void;
+  /** The core has something to say. */
+  onWork(): void;
+}
+
+/** Bytes that one fsync makes durable. */
+const flushBytes = 1 << 20;
+/** A log as large as the last snapshot, up to so many times the bound, is kept before the next one: see ARCHITECTURE.md. */
+const growthMax = 4;
+/** After an attempt that found no room. */
+const retryMs = 10_000;
+
+/** Takes, keeps, gives and receives snapshots. */
+export class Snapshotter {
+  readonly #owner: SnapshotterOwner;
+  /** Applied since the last snapshot. */
+  #entries = 0;
+  #bytes = 0;
+  /** Nodes of a cluster have the same load: each waits a little longer than it must, so that not all are busy at once. */
+  #patience = 1;
+  /** Index of the snapshot that is being taken; null: none is. */
+  #takingIndex: number | null = null;
+  #notBefore = 0;
+  #isStopped = false;
+
+  constructor(owner: SnapshotterOwner) {
+    this.#owner = owner;
+    this.#drawPatience();
+  }
+
+  /** The store that the newest snapshot holds. Throws FolderError when it cannot be read, whole though it is. */
+  load({ lastIncludedIndex }: SnapshotMetadata): Store {
+    const store = new Store();
+    const reader = new SnapshotReader(snapshotName(lastIncludedIndex), (line) => store.restoreLine(line));
+    for (const bytes of this.#owner.storage.snapshots.pieces(lastIncludedIndex)) {
+      const reading = reader.take(bytes);
+      if (typeof reading === "object") {
+        throw new FolderError(`${snapshotName(lastIncludedIndex)} cannot be used: ${reading.bad}`);
+      }
+    }
+    const problem = store.finishRestore(lastIncludedIndex);
+    if (problem === null) return store;
+    throw new FolderError(`${snapshotName(lastIncludedIndex)} cannot be used: ${problem}`);
+  }
+
+  /** An entry was applied. */
+  onApplied(entry: Entry): void {
+    this.#entries++;
+    this.#bytes += entry.line.length;
+  }
+
+  /** Nothing is begun any more, and nothing that is under way comes to anything. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** Takes a snapshot of the state after `appliedIndex` when it is time to. */
+  takeWhenDue(appliedIndex: number): void {
+    if (this.#takingIndex !== null || this.#isStopped || !this.#isDue(appliedIndex)) return;
+    const { raft, clock } = this.#owner;
+    if (clock.now() < this.#notBefore || appliedIndex <= (raft.snapshot?.lastIncludedIndex ?? 0)) return;
+    this.#take(appliedIndex);
+  }
+
+  /** Puts the bytes that it asks for into a message; null: that snapshot is not there any more. */
+  fill(message: InstallSnapshot): InstallSnapshot | null {
+    const { snapshots } = this.#owner.storage;
+    const { lastIncludedIndex, offset } = message;
+    const size = snapshots.size(lastIncludedIndex);
+    if (size === 0 || offset >= size) return null;
+    const data = snapshots.read(lastIncludedIndex, offset, chunkBytesMax);
+    return { ...message, data, done: offset + data.length >= size };
+  }
+
+  /** All of a snapshot came from another node: reads it, and when it is whole and still wanted takes it over. */
+  onReceived(index: number): void {
+    const { raft, storage, log } = this.#owner;
+    const store = new Store();
+    this.#read(index, (line) => store.restoreLine(line), (reader, problem) => {
+      const { metadata } = reader;
+      problem ??= metadata!.lastIncludedIndex === index ? store.finishRestore(index) : "it is another one";
+      if (problem === null) {
+        storage.snapshots.confirm(index);
+        if (!raft.install(metadata!)) return this.#owner.onWork();
+        log("info", `took over the snapshot of entry ${index}`);
+        this.#restart();
+        this.#owner.onInstalled(store, metadata!);
+        this.#tidy();
+      } else {
+        log("error", `the snapshot of entry ${index} that came from another node is not whole: ${problem}`);
+        raft.discard();
+      }
+      this.#owner.onWork();
+    });
+  }
+
+  #isDue(appliedIndex: number): boolean {
+    const { raft, storage, limits } = this.#owner;
+    const newest = raft.snapshot?.lastIncludedIndex ?? 0;
+    if (raft.suspectIndex > 0 && raft.suspectIndex === newest && appliedIndex > newest) return true;
+    const { snapshotLogBytes, snapshotEntries } = limits;
+    const bytes = Math.min(
+      Math.max(snapshotLogBytes, storage.snapshots.size(newest)),
+      growthMax * snapshotLogBytes,
+    );
+    return this.#bytes >= bytes * this.#patience || this.#entries >= snapshotEntries * this.#patience;
+  }
+
+  #take(index: number): void {
+    const { raft, storage, log } = this.#owner;
+    this.#takingIndex = index;
+    const metadata = raft.snapshotAt(index);
+    const state = this.#owner.store().snapshot();
+    const contents = { clusterId: this.#owner.clusterId(), keys: state.keys, sessions: state.sessions };
+    this.#restart();
+    this.#write(metadata, encodeSnapshot(metadata, contents, state.lines()), (error) => {
+      if (error !== null) return this.#giveUp(error);
+      this.#read(index, null, (reader, problem) => {
+        this.#takingIndex = null;
+        if (problem !== null || reader.metadata!.lastIncludedIndex !== index) {
+          return this.#owner.onDiskError(
+            new Error(`${snapshotName(index)} was written and reads otherwise: ${problem}`),
+          );
+        }
+        storage.snapshots.confirm(index);
+        if (index <= (raft.snapshot?.lastIncludedIndex ?? 0)) return this.#tidy(); // a newer one came meanwhile
+        raft.onSnapshotTaken(metadata);
+        log(
+          "info",
+          `took a snapshot of entry ${index}: ${state.keys} keys, ${storage.snapshots.size(index)} bytes`,
+        );
+        this.#tidy();
+        this.#owner.onWork();
+      });
+    });
+  }
+
+  #restart(): void {
+    this.#entries = this.#bytes = 0;
+    this.#drawPatience();
+  }
+
+  #drawPatience(): void {
+    this.#patience = 1 + this.#owner.random() / 4;
+  }
+
+  /** Writes pieces as they are made, one a slice, and makes many of them durable at once. */
+  #write(
+    metadata: SnapshotMetadata,
+    pieces: Iterator<Uint8Array>,
+    then: (error: Error | null) => void,
+  ): void {
+    const { clock, storage } = this.#owner;
+    let offset = 0;
+    let parts: Uint8Array[] = [];
+    let bytes = 0;
+    const flush = (isLast: boolean): void => {
+      storage.snapshots.write(metadata.lastIncludedIndex, offset, concat(parts, bytes), (error) => {
+        if (this.#isStopped) return;
+        if (error !== null || isLast) return then(error);
+        offset += bytes;
+        parts = [];
+        bytes = 0;
+        slice();
+      });
+    };
+    const slice = (): void => {
+      if (this.#isStopped) return;
+      const next = pieces.next();
+      if (next.done) return flush(true);
+      parts.push(next.value);
+      bytes += next.value.length;
+      if (bytes < flushBytes) clock.after(0, slice);
+      else flush(false);
+    };
+    slice();
+  }
+
+  /** Reads a snapshot from the disk, a piece a slice. Tells what is wrong with it, or null. */
+  #read(
+    index: number,
+    onLine: ((line: unknown) => string | null) | null,
+    then: (reader: SnapshotReader, problem: string | null) => void,
+  ): void {
+    const { clock, storage } = this.#owner;
+    const reader = new SnapshotReader(snapshotName(index), onLine);
+    const pieces = storage.snapshots.pieces(index);
+    const slice = (): void => {
+      if (this.#isStopped) return;
+      const next = pieces.next();
+      if (next.done) return then(reader, reader.contents === null ? "it ends too early" : null);
+      const reading = reader.take(next.value);
+      if (typeof reading === "object") return then(reader, reading.bad);
+      clock.after(0, slice);
+    };
+    slice();
+  }
+
+  /** There is no room for a snapshot: what was written of it goes, and the next attempt waits. */
+  #giveUp(error: Error): void {
+    this.#takingIndex = null;
+    if (!(error instanceof DiskFull)) return this.#owner.onDiskError(error);
+    this.#owner.log("warn", `no room for a snapshot, which would make the log shorter: ${error.message}`);
+    this.#notBefore = this.#owner.clock.now() + retryMs;
+    this.#entries = this.#owner.limits.snapshotEntries * 2;
+    this.#tidy();
+  }
+
+  /** Keeps the two newest snapshots and those that followers are being sent, and the log back to the oldest of them. */
+  #tidy(): void {
+    const { raft, storage, onDiskError } = this.#owner;
+    const newest = raft.snapshot?.lastIncludedIndex ?? 0;
+    const whole = storage.snapshots.whole.filter((index) => index <= newest);
+    const kept = [...whole.slice(-2), ...raft.transfers];
+    const isKept = (index: number): boolean =>
+      index > newest || kept.includes(index) || index === this.#takingIndex || raft.transfers.includes(index);
+    storage.snapshots.keepOnly(isKept, (error) => {
+      if (this.#isStopped) return;
+      if (error !== null) return onDiskError(error);
+      if (kept.length < 2) return; // the log before the only one is the only other copy
+      const oldest = Math.min(...kept);
+      raft.compact(Math.max(oldest, raft.baseIndex));
+      storage.compact(oldest, (error) => {
+        if (error !== null && !this.#isStopped) onDiskError(error);
+      });
+    });
+  }
+}
+
+function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}

@@ -1,0 +1,148 @@
+/**
+ * What a start does with a folder that has lost something: the new identity is durable first, then what is not part of
+ * the log any more is saved aside and cut.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { sealLine } from "../../lib/raft/entry.ts";
+import type { Entry } from "../../lib/raft/types.ts";
+import {
+  entriesAfter,
+  Folder,
+  identity,
+  inTerm,
+  lines,
+  logName,
+  newIncarnation,
+  open,
+  recover,
+  stateName,
+  write,
+} from "./folder.ts";
+
+const admitted = { currentTerm: 1, votedFor: 2, admittedIndex: 1 };
+
+/** An admitted node that stopped cleanly with these batches in its log. */
+function stopped(batches: number[], segmentBytesMax = 1 << 20): { folder: Folder; entries: Entry[] } {
+  const folder = new Folder();
+  const { storage } = open(folder, { segmentBytesMax });
+  const entries: Entry[] = [];
+  for (const count of batches) {
+    const batch = entriesAfter(entries.at(-1) ?? null, { count, term: 1 });
+    folder.do((done) => storage.append([write(batch, admitted)], done));
+    entries.push(...batch);
+  }
+  folder.do((done) => storage.close(done));
+  return { folder, entries };
+}
+
+/** Where an entry stands in a file. */
+function startOf(bytes: Uint8Array, { line }: Entry): number {
+  for (let at = 0;; at++) if (line.every((byte, i) => bytes[at + i] === byte)) return at;
+}
+
+/** Flips a bit in the middle of an entry. */
+function rot(folder: Folder, name: string, entry: Entry): { bytes: Uint8Array; start: number } {
+  const bytes = folder.disk.read(name)!;
+  const start = startOf(bytes, entry);
+  bytes[start + 40]! ^= 4;
+  folder.put(name, bytes);
+  return { bytes, start };
+}
+
+/** Checks that a damaged folder was opened in the right order, and that it works again. */
+function opensTo(folder: Folder, kept: Entry[], options: { segmentBytesMax?: number } = {}): void {
+  folder.operations = [];
+  const { storage, found } = open(folder, options);
+  assert(found.damage !== null);
+  assertEquals(lines(found.entries), lines(kept));
+  assertEquals(
+    folder.operations[0],
+    `replace ${stateName}`,
+    "nothing is touched before the new identity is there",
+  );
+  const firstCut = folder.operations.findIndex((operation) => /^(truncate|remove) log/.test(operation));
+  const lastSaved = folder.operations.findLastIndex((operation) => operation.startsWith("replace damaged/"));
+  assert(lastSaved > 0 && lastSaved < firstCut, folder.operations.join(", "));
+  const next = entriesAfter(kept.at(-1) ?? null, { count: 2, term: 1, size: 77 });
+  folder.do((done) => storage.append([write(next)], done));
+  folder.do((done) => storage.close(done));
+  const again = open(folder, options);
+  assertEquals([again.found.damage, lines(again.found.entries)], [null, lines([...kept, ...next])]);
+  const { incarnation } = again.found.identity!;
+  assertEquals([incarnation, again.found.hardState], [newIncarnation, { ...admitted, admittedIndex: 0 }]);
+}
+
+function savedAside(folder: Folder): Map<string, Uint8Array> {
+  const names = folder.disk.list().filter((name) => /^(torn|damaged)\//.test(name));
+  return new Map(names.map((name) => [name, folder.disk.read(name)!]));
+}
+
+Deno.test("open() of a damaged folder keeps term, vote and the good part, and saves the rest aside", () => {
+  const { folder, entries } = stopped([2, 2, 2]);
+  const { bytes, start } = rot(folder, logName, entries[2]!);
+  opensTo(folder, entries.slice(0, 2));
+  assertEquals([...savedAside(folder)], [[`damaged/start-2-log-1-byte-${start}`, bytes.subarray(start)]]);
+});
+
+Deno.test("open() saves and removes the segments behind the damage", () => {
+  const options = { segmentBytesMax: 400 };
+  const { folder, entries } = stopped([2, 2, 2, 2], options.segmentBytesMax);
+  const names = folder.disk.list().filter((name) => name.startsWith("log/"));
+  assertEquals(names.length, 4);
+  const { bytes, start } = rot(folder, names[1]!, entries[3]!);
+  const later = names.slice(2).map((name) => folder.disk.read(name)!);
+  opensTo(folder, entries.slice(0, 3), options);
+  assertEquals([...savedAside(folder)], [
+    [`damaged/start-2-log-3-byte-${start}`, bytes.subarray(start)],
+    ["damaged/start-2-log-5-byte-0", later[0]!],
+    ["damaged/start-2-log-7-byte-0", later[1]!],
+  ]);
+});
+
+Deno.test("open() cuts where a mark names another entry, not where that mark stands", () => {
+  const { folder, entries } = stopped([3]);
+  const bytes = folder.disk.read(logName)!;
+  const mark = sealLine(`"synced":2,"at":"01234567"}`);
+  const next = entriesAfter(entries[2]!, { count: 1, term: 1 })[0]!;
+  folder.put(logName, new Uint8Array([...bytes, ...mark, ...next.line]));
+  opensTo(folder, entries.slice(0, 1));
+  const start = startOf(bytes, entries[1]!);
+  const cut = new Uint8Array([...bytes.subarray(start), ...mark, ...next.line]);
+  assertEquals([...savedAside(folder)], [[`damaged/start-2-log-1-byte-${start}`, cut]]);
+});
+
+Deno.test("open() cuts where the header of a later segment names another entry", () => {
+  const options = { segmentBytesMax: 400 };
+  const { folder, entries } = stopped([2, 2, 2], options.segmentBytesMax);
+  const names = folder.disk.list().filter((name) => name.startsWith("log/"));
+  const [, second, third] = names.map((name) => folder.disk.read(name)!);
+  const text = new TextDecoder().decode(third!.subarray(18, third!.indexOf(10)));
+  const crc = entries[3]!.crc.toString(16).padStart(8, "0");
+  const other = [...sealLine(text.replace(crc, "01234567")), ...third!.subarray(third!.indexOf(10) + 1)];
+  folder.put(names[2]!, new Uint8Array(other));
+  opensTo(folder, entries.slice(0, 3), options);
+  const start = startOf(second!, entries[3]!);
+  assertEquals([...savedAside(folder)], [
+    [`damaged/start-2-log-3-byte-${start}`, second!.subarray(start)],
+    ["damaged/start-2-log-5-byte-0", new Uint8Array(other)],
+  ]);
+});
+
+Deno.test("open() with an unreadable state file keeps the log and nothing else", () => {
+  const { folder, entries } = stopped([2, 2]);
+  const state = folder.disk.read(stateName)!;
+  state[50]! ^= 1;
+  folder.put(stateName, state);
+  folder.operations = [];
+  const found = recover(folder);
+  assert(!(found instanceof Error) && found.damage !== null);
+  assertEquals(found.hardState, inTerm(1), "the vote is lost, the term only what the log tells");
+  open(folder);
+  const again = open(folder);
+  assertEquals([again.found.damage, lines(again.found.entries)], [null, lines(entries)]);
+  assertEquals(again.found.identity, { ...identity, incarnation: newIncarnation, starts: 2 - 1 });
+  assertEquals(savedAside(folder).size, 0, "there is nothing to save");
+});
