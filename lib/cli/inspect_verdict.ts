@@ -119,8 +119,8 @@ function judgeFound(verdict: Verdict, found: RecoveredFolder, disk: Disk): void 
   const node = new NodeIdentity(options, io, { raft: started, identity, admitted: () => admittedIndex });
   verdict.identity = identity;
   const lost = node.lostMembers(new Map());
-  const isDamaged = found.damage === null ? "" : `${found.damage}. A start would soon give up: `;
-  if (lost.length > 0) throw new FolderError(isDamaged + describeHopeless(lost));
+  const prefix = found.damage === null ? "" : `${found.damage}. A start would soon give up: `;
+  if (lost.length > 0) throw new FolderError(prefix + describeHopeless(lost));
 }
 
 function raftOn(found: RecoveredFolder, options: ServerOptions, incarnation: string): Raft {

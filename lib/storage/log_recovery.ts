@@ -17,7 +17,7 @@
 
 import { crcToHex } from "../crc32.ts";
 import type { Disk } from "../io/io.ts";
-import { decodeEntry } from "../raft/entry.ts";
+import { decodeEntry, isSealed } from "../raft/entry.ts";
 import type { Entry } from "../raft/types.ts";
 import {
   decodeHeader,
@@ -159,7 +159,20 @@ class LogReader {
         this.#log.tail = { bytes: this.#disk.read(name)!.subarray(segment.end), reason };
         return;
       }
+      if (reason !== null) this.#takeRest(line, segment);
       segment.end += line.length;
+    }
+  }
+
+  /** Takes what follows, in one line with it, an entry below the snapshot that has lost its newline. */
+  #takeRest(line: Uint8Array, segment: Segment): void {
+    for (let at = line.indexOf(brace, 1); at > 0; at = line.indexOf(brace, at + 1)) {
+      const rest = line.subarray(at);
+      if (!isSealed(rest)) continue;
+      segment.end += at;
+      this.#takeLine(rest);
+      segment.end -= at;
+      return;
     }
   }
 

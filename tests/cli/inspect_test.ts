@@ -11,10 +11,22 @@ async function withGolden(body: (folder: string, log: string[]) => Promise<void>
   await withFolder(async (folder) => {
     await Deno.mkdir(`${folder}/log`);
     await Deno.copyFile(new URL("log.txt", golden), `${folder}/${firstLog}`);
-    await Deno.copyFile(new URL("state.json.txt", golden), `${folder}/state.json`);
+    await putState(folder);
     const text = await Deno.readTextFile(`${folder}/${firstLog}`);
     await body(folder, text.split("\n").slice(0, -1).map((line) => line + "\n"));
   });
+}
+
+/** The state file of that folder. */
+async function putState(folder: string): Promise<void> {
+  const incarnation = "0123456789abcdef";
+  const pinned = [{ id: 1, address: "127.0.0.1:8080", incarnation }];
+  const state = encodeState({
+    identity: { nodeId: 1, incarnation, starts: 2, clusterId: "00000000c1a55e75", pinned },
+    hardState: { currentTerm: 2, votedFor: 1, admittedIndex: 1 },
+    mark: { index: 5, crc: 0x8474eea8 },
+  });
+  await Deno.writeFile(`${folder}/state.json`, state);
 }
 
 /** Runs `kvapp inspect`, which must leave every file and folder as it was, times of change included. */
@@ -63,7 +75,10 @@ Deno.test("inspect refuses a folder while a node runs on it, and tells all of it
     assertEquals([code, stderr], [0, ""], stdout);
     assertMatch(stdout, /^node {5}1, incarnation [0-9a-f]{16}\nstarts {3}1\ncluster {2}[0-9a-f]{16}$/m);
     assertStringIncludes(stdout, `members  1=${bind} (entry 1)\n`);
-    assertMatch(stdout, /^term {5}1, voted for 1\nlog {6}entries 1 to 4, terms 0 to 1$/m);
+    assertMatch(
+      stdout,
+      /^admitted a member since entry 1\nterm {5}1, voted for 1\nsnapshot none\nlog {6}entries 1 to 4, terms 0 to 1$/m,
+    );
     assertMatch(stdout, /^durable {2}up to entry 4, says state.json$/m);
     assertStringIncludes(stdout, `${firstLog}  ${Deno.statSync(`${folder}/${firstLog}`).size} `);
     assertMatch(stdout, /A start would say:\n {2}recovered term 1 and the log up to entry 4 of term 1\n$/);
@@ -86,10 +101,15 @@ Deno.test("inspect --json tells the same to programs, and --log --json gives the
       currentTerm: 2,
       votedFor: 1,
       members: { from: 1, list: [member] },
+      admitted: 1,
+      abstains: false,
+      snapshot: null,
       log: range,
       vouched: { index: 5, by: "state.json" },
+      verdict: "starts",
       start: ["recovered term 2 and the log up to entry 5 of term 2"],
       damage: null,
+      refusal: null,
     });
     assertEquals(files[0].log, { firstIndex: 1, ...range, mark: 3, bad: null });
     assertEquals(files.map(({ name }: { name: string }) => name), [firstLog, "state.json"]);
@@ -190,7 +210,7 @@ function asBytes(contents: string | Uint8Array): Uint8Array {
 Deno.test("inspect tells of a cluster that is not founded yet", async () => {
   await withFolder(async (folder) => {
     const identity = { nodeId: 2, incarnation: "0123456789abcdef", starts: 1, clusterId: null };
-    const hardState = { currentTerm: 0, votedFor: null };
+    const hardState = { currentTerm: 0, votedFor: null, admittedIndex: 0 };
     const members = [1, 2].map((id) => ({
       id,
       address: `localhost:808${id}`,
@@ -213,7 +233,7 @@ Deno.test("inspect tells of a cluster that is not founded yet", async () => {
       assertStringIncludes(stdout, `starts   1\ncluster  none yet\nmembers  ${said}\n`);
       assertStringIncludes(
         stdout,
-        "term     0, voted for nobody\nlog      no entry\ndurable  nothing says so\n",
+        "admitted the cluster is not founded yet\nterm     0, voted for nobody\nsnapshot none\nlog      no entry\ndurable  nothing says so\n",
       );
     }
   });
@@ -238,7 +258,7 @@ Deno.test("inspect reads a log of several files as one, and sees a gap between t
 
     await Deno.remove(`${folder}/state.json`);
     assertStringIncludes((await inspect(folder)).stdout, `\ndurable  up to entry 3, says ${second}\n`);
-    await Deno.copyFile(new URL("state.json.txt", golden), `${folder}/state.json`);
+    await putState(folder);
     await Deno.writeTextFile(`${folder}/${firstLog}`, log.slice(0, cut - 1).join(""));
     const gap = await inspect(folder);
     assertEquals(gap.code, 4);
@@ -247,7 +267,7 @@ Deno.test("inspect reads a log of several files as one, and sees a gap between t
   });
 });
 
-Deno.test("inspect refuses what is no data folder and what it cannot do yet", async () => {
+Deno.test("inspect refuses what is no data folder and options that do not go together", async () => {
   await withGolden(async (folder) => {
     const parent = folder.slice(0, folder.lastIndexOf("/"));
     await Deno.mkdir(`${folder}/outer/1`, { recursive: true });
@@ -255,8 +275,8 @@ Deno.test("inspect refuses what is no data folder and what it cannot do yet", as
     const cases: [string[], number, string][] = [
       [[], 2, "name one data folder"],
       [[folder, parent], 2, "name one data folder"],
-      [[folder, "--repair"], 2, "unknown option --repair"],
-      [[folder, "--snapshot"], 2, "unknown option --snapshot"],
+      [[folder, "--log", "--snapshot"], 2, "give --log or --snapshot, not both"],
+      [[folder, "--accept-loss"], 2, "--accept-loss goes with --repair"],
       [[`${folder}/none`], 4, `cannot read ${folder}/none: `],
       [[`${folder}/state.json`], 4, `cannot read ${folder}/state.json: `],
       [[`${folder}/outer`], 4, `has neither state.json nor log/. There is ${folder}/outer/1`],

@@ -8,8 +8,14 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { AssertionFailed } from "../../lib/assert.ts";
 import { configurationOf, decodeEntry, isSealed, makeEntry } from "../../lib/raft/entry.ts";
-import { Log } from "../../lib/raft/log.ts";
-import { acknowledge, becomeProbe, newProgress, recordSent } from "../../lib/raft/progress.ts";
+import { baseOf, Log } from "../../lib/raft/log.ts";
+import {
+  acknowledge,
+  becomeProbe,
+  becomeSnapshot,
+  newProgress,
+  recordSent,
+} from "../../lib/raft/progress.ts";
 import { quorumSize, reachedByQuorum, tally } from "../../lib/raft/quorum.ts";
 import type { Configuration, Entry } from "../../lib/raft/types.ts";
 import { configurationOfSize, logOf } from "./node.ts";
@@ -241,6 +247,63 @@ Deno.test("recordSent() does not move nextIndex while the logs' common end is un
     true,
     0,
   ]);
+});
+
+Deno.test("Log.compactTo() cuts in front; term and checksum of the last entry cut off stay known (paper 7)", () => {
+  const log = new Log(entries);
+  log.compactTo(4);
+  log.compactTo(2); // which is gone already
+  const { index, term, crc } = log.base;
+  assertEquals({ index, term, crc }, { index: 4, term: 3, crc: entries[3]!.crc });
+  assertEquals([log.at(4), log.at(5), log.lastIndex, log.termAt(4)], [undefined, entries[4], 6, 3]);
+  assertEquals(log.slice(5, 9), entries.slice(4));
+  assertEquals([1, 2, 3, 5].map((term) => log.lastIndexWithTermAtMost(term, 6)), [3, 3, 5, 6]);
+  assertEquals(log.lastIndexWithTermAtMost(5, 2), 2, "below the base: somewhere in the snapshot");
+  for (const wrong of [() => log.termAt(3), () => log.slice(4, 5), () => log.truncateFrom(4)]) {
+    assertThrows(wrong, AssertionFailed);
+  }
+  assertThrows(() => log.compactTo(7), AssertionFailed);
+  log.compactTo(6);
+  assertEquals([log.lastIndex, log.lastTerm, log.crcAt(6)], [6, 5, entries[5]!.crc]);
+  log.append(makeEntry({ index: 7, term: 5, kind: "noop", command: null, prevCrc: entries[5]!.crc }));
+});
+
+Deno.test("Log.configuration is found across the base, also when the log is cut behind it (thesis 4.1)", () => {
+  const log = new Log();
+  for (let index = 1, prevCrc = 0; index <= 6; index++) { // configurations of 3, 4 and 5 members at 1, 3 and 6
+    const size = { 1: 3, 3: 4, 6: 5 }[index];
+    const kind = size === undefined ? "command" : "configuration";
+    const entry = makeEntry({
+      index,
+      term: 0,
+      kind,
+      command: size ? configurationOfSize(size) : "x",
+      prevCrc,
+    });
+    log.append(entry);
+    prevCrc = entry.crc;
+  }
+  const sizeAt = (index: number) => log.snapshotAt(index).configuration.members.length;
+  assertEquals([1, 2, 3, 5, 6].map(sizeAt), [3, 3, 4, 4, 5]);
+  log.compactTo(4);
+  assertEquals([log.configurationIndex, log.base.configurationIndex], [6, 3]);
+  assertEquals([4, 5, 6].map(sizeAt), [4, 4, 5]);
+  log.truncateFrom(6);
+  assertEquals([log.configurationIndex, log.configuration], [3, configurationOfSize(4)]);
+  const again = new Log(log.slice(5, 5), baseOf(log.snapshotAt(4)));
+  assertEquals([again.base, again.lastIndex, again.configurationIndex], [log.base, 5, 3]);
+  log.restore(new Log(entries).snapshotAt(2));
+  assertEquals([log.lastIndex, log.configurationIndex, log.at(5)], [2, 1, undefined]);
+  log.append(entries[2]!);
+});
+
+Deno.test("becomeSnapshot() ends with an acknowledgement of all that it holds (paper 7)", () => {
+  const progress = newProgress(9, 0);
+  becomeSnapshot(progress, new Log(entries).snapshotAt(5));
+  acknowledge(progress, 4);
+  assertEquals([progress.mode, progress.nextIndex, progress.matchIndex], ["snapshot", 6, 4]);
+  acknowledge(progress, 5);
+  assertEquals([progress.mode, progress.nextIndex, progress.transfer], ["replicate", 6, null]);
 });
 
 Deno.test("quorumSize() is more than half", () => {

@@ -1,6 +1,7 @@
 /**
- * One fixed story of three nodes: they are founded, elect, write, lose an isolated leader's uncommitted entries, rest,
- * lose power while they write, lose it all together. It is told once for every call that a node makes to its disk, and
+ * One fixed story of three nodes: they are founded, elect, write, take snapshots, lose an isolated leader's uncommitted
+ * entries, rest, leave one behind so far that it needs a snapshot, lose one's folder, lose power while they write, lose
+ * it all together. It is told once for every call that a node makes to its disk, and
  * each time the node dies there. Whatever way it died, nothing that was acknowledged may be missing anywhere.
  *
  * @module
@@ -31,6 +32,9 @@ export interface Story {
   calls: Call[][];
   acknowledged: number;
   truncations: number;
+  /** Snapshots taken, and taken over from another node. */
+  snapshots: number;
+  installs: number;
   /** Whether the node died where it was to. */
   hasDied: boolean;
 }
@@ -41,12 +45,12 @@ const downMs = [60, 500];
 /** With this an entry is longer than a sector, so that each way to lose bytes leaves something else. */
 const filler = "x".repeat(700);
 
-/** Three nodes in fast mode on a calm network, with segments of the log so small that there are several. */
+/** Three nodes in fast mode on a calm network, whose logs are soon too long, and have several segments. */
 export const calmScenario: Scenario = {
   ...drawScenario(new Random("nothing of it is used")),
   nodes: 3,
   timing: timingModes.fast,
-  limits: Object.assign({}, defaultLimits, { segmentBytesMax: 3000 }),
+  limits: Object.assign({}, defaultLimits, { segmentBytesMax: 3000, snapshotEntries: 8 }),
   world: calm,
 };
 
@@ -190,6 +194,8 @@ export function tell(name: string, point: CrashPoint | null): Story {
   for (let i = 1; i <= 8; i++) scene.write(`first ${i}`);
   isolateLeader(scene);
   for (let i = 1; i <= 6; i++) scene.write(`third ${i}`);
+  leaveBehind(scene);
+  loseFolder(scene);
   scene.run(1300); // long enough for the state files to vouch for all that is durable
   for (const node of nodes) {
     scene.diskOf(node).traps.push({ matches: isAppend, moment: "late", keeps: "half" });
@@ -204,6 +210,8 @@ export function tell(name: string, point: CrashPoint | null): Story {
     calls: nodes.map((node) => scene.diskOf(node).calls),
     acknowledged: scene.acknowledged.size,
     truncations: cluster.invariants.seen.truncations,
+    snapshots: cluster.invariants.seen.snapshots,
+    installs: cluster.invariants.seen.installs,
     hasDied: hasDied(),
   };
 }
@@ -231,6 +239,28 @@ function isolateLeader(scene: ScriptedCluster): void {
   for (let i = 1; i <= 3; i++) scene.write(`second ${i}`);
   heal();
   scene.run(100);
+}
+
+/** A follower is away until its next entry is in no log any more. */
+function leaveBehind(scene: ScriptedCluster): void {
+  const { cluster } = scene;
+  scene.until("all nodes agree", () => cluster.hasConverged);
+  const away = cluster.nodes.find((node) => node !== cluster.leader)!;
+  cluster.crash(away, "power");
+  for (let i = 1; i <= 26; i++) scene.write(`away ${i}`, `${i}`);
+  cluster.start(away);
+  scene.until("all nodes agree", () => cluster.hasConverged);
+}
+
+/** A follower's disk is empty, and it is admitted again. */
+function loseFolder(scene: ScriptedCluster): void {
+  const { cluster } = scene;
+  const lost = cluster.nodes.findLast((node) => node !== cluster.leader)!;
+  cluster.crash(lost, "power");
+  cluster.wipe(lost);
+  cluster.start(lost);
+  scene.write("lost");
+  scene.until("all nodes agree", () => cluster.hasConverged);
 }
 
 function isAppend({ kind }: Call): boolean {

@@ -110,8 +110,14 @@ export class CrashPointDisk extends FakeDisk {
     this.#keeps = "nothing";
   }
 
-  /** Puts other bytes into a file of a machine that is down, as rot does: nobody is told. */
-  rot(name: string, bytes: Uint8Array): void {
+  override wipe(): void {
+    this.#visible.clear();
+    this.#durable.clear();
+  }
+
+  override rot(name: string, bit: number): void {
+    const bytes = this.#durable.get(name)!.slice();
+    bytes[bit >> 3]! ^= 1 << (bit & 7);
     this.#visible.set(name, bytes);
     this.#durable.set(name, bytes);
   }

@@ -11,24 +11,29 @@ for (const name of stories) {
   Deno.test(`tell() ends well wherever a node dies at a call to its disk, and whatever is left: ${name}`, () => {
     const whole = tell(name, null);
     assertGreater(whole.truncations, 0, "the story has a conflict");
+    assertGreater(whole.snapshots, 5, "the story has snapshots");
+    assertGreater(whole.installs, 0, "the story has a snapshot that is sent");
     for (const calls of whole.calls) {
       const kinds = new Set(calls.map(({ kind }) => kind));
       assert(kinds.isSupersetOf(new Set(["append", "replace", "truncate"])), "each node does all of this");
     }
     const points = crashPoints(whole).filter((_, i) => i % step === 0);
     const failures: string[] = [];
-    let truncations = 0;
+    let truncations = 0, installs = 0;
     for (const point of points) {
       try {
         const story = tell(name, point);
         assert(story.hasDied, "the node never got there");
         assertEquals(story.acknowledged, whole.acknowledged);
         truncations += story.truncations;
+        installs += story.installs;
       } catch (error) {
         failures.push(`${JSON.stringify(point)}: ${error instanceof Error ? error.stack : error}`);
       }
     }
-    console.log(`${points.length} crash points, ${failures.length} failures, ${truncations} conflicts cut`);
+    console.log(
+      `${points.length} crash points, ${failures.length} failures, ${truncations} conflicts cut, ${installs} installs`,
+    );
     assertEquals(failures, []);
     assertGreater(points.length, isComplete ? 1000 : 200);
     assertGreater(truncations, points.length / 2, "most deaths leave the conflict in the story");
