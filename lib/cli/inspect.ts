@@ -35,7 +35,7 @@ export const inspectCommand: Subcommand = {
     { name: "accept-loss", text: "with --repair: give up what is lost, and let the node take part as it is" },
     {
       name: "json",
-      text: "the report as one line of JSON; with --log and --snapshot the lines as they stand in the files",
+      text: "the report as one line of JSON; with --log and --snapshot the lines of the files",
     },
   ],
   details:

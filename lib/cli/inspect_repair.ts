@@ -140,8 +140,10 @@ function nameless({ damage }: RecoveredFolder): CommandError {
 
 /** What to do so that the folder goes on with what is whole, as the member that its own configuration names. */
 function planOfLoss(verdict: Verdict, disk: Disk): Plan {
-  const { found, refusal, nodeId, configuration, configurationIndex } = verdict;
-  if (found === null || !verdict.isUsable) throw new CommandError(refusal ?? "", exitCodes.folder);
+  const { found, refusal, configuration, configurationIndex } = verdict;
+  if (found === null || !verdict.isUsable || found.identity === null) {
+    throw new CommandError(refusal ?? "the folder is new: there is no loss to accept", exitCodes.folder);
+  }
   if (found.damage === null && !abstains(verdict)) {
     if (refusal !== null) throw new CommandError(refusal, exitCodes.folder);
     const state = configurationIndex > 0
@@ -151,7 +153,9 @@ function planOfLoss(verdict: Verdict, disk: Disk): Plan {
       `there is no loss to accept: nothing is damaged, and ${state}. Leave out --accept-loss`,
     );
   }
-  if (nodeId === null || found.identity === null) throw nameless(found);
+  const [first, second] = configuration.members;
+  const nodeId = verdict.nodeId ?? (second === undefined ? first?.id : undefined);
+  if (nodeId === undefined) throw nameless(found);
   const own = configuration.members.find(({ id }) => id === nodeId);
   const identity = { ...found.identity, starts: startsSoFar(verdict, disk) + 1 };
   if (own !== undefined) {

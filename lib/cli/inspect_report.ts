@@ -12,6 +12,7 @@ import {
   type Identity,
   isEntryLine,
   type Mark,
+  noMark,
   type State,
   stateFile,
 } from "../storage/formats.ts";
@@ -90,6 +91,7 @@ const decoder = new TextDecoder();
 export function inspect(path: string, { disk, size }: ReadFolder, onEntry: (entry: Entry) => void): Report {
   const verdict = judge(disk);
   const { state, found } = verdict;
+  const base = found?.base ?? noMark;
   const configurations: Entry[] = [];
   const files = disk.list().map((name): FileReport => {
     const bytes = size(name);
@@ -97,7 +99,7 @@ export function inspect(path: string, { disk, size }: ReadFolder, onEntry: (entr
     if (snapshot !== null) return { name, bytes, snapshot };
     const firstIndex = /^log\/(\d+)\.log$/.exec(name)?.[1];
     if (firstIndex === undefined) return { name, bytes };
-    const log = readLogFile(disk.read(name)!, Number(firstIndex), (entry) => {
+    const log = readLogFile(disk.read(name)!, { firstIndex: Number(firstIndex), base }, (entry) => {
       if (entry.kind === "configuration") configurations.push(entry);
       onEntry(entry);
     });
@@ -160,10 +162,13 @@ function rangeOf(entries: readonly Entry[]): Range | null {
   };
 }
 
-/** Reads a file of the log up to its first bad line. */
+/**
+ * Reads a file of the log up to its first bad line. When that is in front of the snapshot, of which `base` is the last
+ * entry, nobody needs it, and reading goes on behind the snapshot.
+ */
 function readLogFile(
   bytes: Uint8Array,
-  firstIndex: number,
+  { firstIndex, base }: { firstIndex: number; base: Mark },
   onEntry: (entry: Entry) => void,
 ): LogFileReport {
   const report: LogFileReport = { firstIndex, first: null, last: null, mark: null, bad: null };
@@ -174,8 +179,11 @@ function readLogFile(
     const read: Line = next === null ? readHeader(line) : readLine(line, next);
     if (read.is === "bad") {
       const index = next?.index ?? firstIndex;
-      report.bad = { offset, index, bytes: bytes.length - offset, reason: read.reason };
-      break;
+      const end = index <= base.index ? firstByteBehind(base, bytes, offset) : bytes.length;
+      report.bad ??= { offset, index, bytes: end - offset, reason: read.reason };
+      next = { index: base.index + 1, prevCrc: base.crc };
+      offset = end;
+      continue;
     }
     if (read.is === "header") next = read.next;
     else if (read.is === "mark") report.mark = Math.max(report.mark ?? 0, read.mark.index);
@@ -189,6 +197,20 @@ function readLogFile(
     offset += line.length;
   }
   return report;
+}
+
+/** Where in a file of the log the entry behind `base` begins; the end of the file when it is not there. */
+function firstByteBehind(base: Mark, bytes: Uint8Array, from: number): number {
+  for (let offset = from; offset < bytes.length;) {
+    const end = bytes.indexOf(newline, offset) + 1;
+    if (end === 0) break;
+    const entry = decodeEntry(bytes.slice(offset, end));
+    if (typeof entry !== "string" && entry.index === base.index + 1 && entry.prevCrc === base.crc) {
+      return offset;
+    }
+    offset = end;
+  }
+  return bytes.length;
 }
 
 /** What the next entry has to be. */
@@ -241,8 +263,9 @@ function wholeLog(files: readonly FileReport[], { found }: Verdict): Report["log
     if (log.bad !== null) break;
   }
   const read = first === null || last === null ? null : { first, last };
-  const behind = found === null ? null : rangeOf(found.entries);
-  return behind !== null && (read === null || read.last.index < behind.first.index) ? behind : read;
+  const behind = rangeOf(found?.entries ?? []);
+  const isHoled = files.some(({ log }) => log?.bad != null && log.bad.index <= (found?.base.index ?? 0));
+  return behind !== null && (read === null || isHoled) ? behind : read;
 }
 
 /** The highest of all that vouch for the log. */

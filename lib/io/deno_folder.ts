@@ -164,7 +164,7 @@ class Folder implements Disk {
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.#underWay.values());
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay.values()); // one may lead to the next
     for (const file of [...this.#files.values(), ...this.#folders.values()]) file.close();
     this.#files.clear();
     this.#folders.clear();

@@ -5,17 +5,8 @@
  * @module
  */
 
-import { assert } from "../assert.ts";
-import {
-  campaign,
-  checkQuorum,
-  hasLiveLeader,
-  onRequestVote,
-  onRequestVoteResponse,
-  tickElection,
-} from "./election.ts";
-import { admitAbstaining, noteAdmission, onConfigurationDurable, onPeerStarted } from "./incarnations.ts";
-import { inspect } from "./inspection.ts";
+import { campaign, checkQuorum, tickElection } from "./election.ts";
+import { admitAbstaining, noteAdmission, onPeerStarted } from "./incarnations.ts";
 import { found, proposeConfiguration } from "./membership.ts";
 import type { Message } from "./messages.ts";
 import { becomeProbe, type Progress } from "./progress.ts";
@@ -23,38 +14,16 @@ import {
   cancelForwardedReads,
   expireForwardedReads,
   forwardReads,
-  onReadIndexRequest,
-  onReadIndexResponse,
   startRead,
   startReadRound,
 } from "./reads.ts";
-import {
-  appendOwn,
-  onAppendEntries,
-  onAppendEntriesResponse,
-  onContactResponse,
-  sendAppendEntries,
-  tickHeartbeat,
-} from "./replication.ts";
-import {
-  compact,
-  discard,
-  install,
-  onInstallSnapshot,
-  onInstallSnapshotResponse,
-  onSnapshotTaken,
-} from "./snapshotting.ts";
-import {
-  abstains,
-  becomeFollower,
-  leaderOf,
-  newState,
-  type RaftOptions,
-  type RecoveredState,
-  type State,
-} from "./state.ts";
-import { abdicate, continueTransfer, onTimeoutNow, startTransfer, tickTransfer } from "./transfer.ts";
-import type { Configuration, Entry, NodeId, Ready, SnapshotMetadata, Write } from "./types.ts";
+import { takeCommitted, takeWrite } from "./ready.ts";
+import { receive } from "./receive.ts";
+import { appendOwn, sendAppendEntries, tickHeartbeat } from "./replication.ts";
+import { compact, discard, install, onSnapshotTaken } from "./snapshotting.ts";
+import { leaderOf, newState, type RaftOptions, type RecoveredState, type State } from "./state.ts";
+import { abdicate, continueTransfer, startTransfer, tickTransfer } from "./transfer.ts";
+import type { Configuration, Entry, NodeId, Ready, SnapshotMetadata } from "./types.ts";
 
 export type { RaftOptions, RecoveredState };
 
@@ -314,50 +283,7 @@ export class Raft {
    * says why it was refused: nothing has changed then, and whoever sent it should not be listened to.
    */
   receive(message: Message): string | null {
-    const state = this.#state;
-    const refusal = inspect(state, message);
-    if (refusal !== null) return refusal;
-    if (message.type === "termDurable") {
-      state.durableTerm = Math.max(state.durableTerm, message.term);
-      return null;
-    }
-    if (message.type === "configurationDurable") {
-      onConfigurationDurable(state, message);
-      return null;
-    }
-    if (message.term > state.currentTerm && !this.#meetTerm(message)) return null;
-    const isOld = message.term < state.currentTerm;
-    switch (message.type) {
-      case "requestVote":
-        onRequestVote(state, message);
-        break;
-      case "requestVoteResponse":
-        onRequestVoteResponse(state, message);
-        break;
-      case "appendEntries":
-        return onAppendEntries(state, message);
-      case "appendEntriesResponse":
-        if (!isOld) onAppendEntriesResponse(state, message);
-        break;
-      case "contactResponse":
-        if (!isOld) onContactResponse(state, message);
-        break;
-      case "installSnapshot":
-        return onInstallSnapshot(state, message);
-      case "installSnapshotResponse":
-        if (!isOld) onInstallSnapshotResponse(state, message);
-        break;
-      case "readIndexRequest":
-        onReadIndexRequest(state, message);
-        break;
-      case "readIndexResponse":
-        if (!isOld) onReadIndexResponse(state, message);
-        break;
-      case "timeoutNow":
-        onTimeoutNow(state, message);
-        break;
-    }
-    return null;
+    return receive(this.#state, message);
   }
 
   /** What the steps since the last call want done, or null. Each value is handed out once. */
@@ -380,60 +306,4 @@ export class Raft {
     state.readResults = [];
     return { messages, write, committed, reads };
   }
-
-  /** A later term: this node enters it, unless the message only asks or must not disturb. False: drop the message. */
-  #meetTerm(message: Message): boolean {
-    const state = this.#state;
-    if (message.type === "requestVote") {
-      if (message.preVote) return true;
-      if (!message.leadershipTransfer && hasLiveLeader(state, message.from)) return false;
-    }
-    if (message.type === "requestVoteResponse" && message.preVote && message.voteGranted) return true;
-    const isOfLeader = message.type === "appendEntries" || message.type === "installSnapshot";
-    becomeFollower(state, message.term, isOfLeader ? message.from : null);
-    return true;
-  }
-}
-
-function takeWrite(state: State): Write | null {
-  const { log, options, currentTerm: term } = state;
-  const entries = log.slice(state.unwrittenIndex, log.lastIndex);
-  const { outboxAfterWrite: messages, chunks, installed: snapshot } = state;
-  const isNothing = !state.hardStateChanged && entries.length + messages.length + chunks.length === 0;
-  if (isNothing && snapshot === null) return null;
-  const { id } = options;
-  const { votedFor, admittedIndex } = state;
-  const hardState = state.hardStateChanged ? { currentTerm: term, votedFor, admittedIndex } : null;
-  if (hardState !== null) messages.unshift({ type: "termDurable", from: id, to: id, term });
-  if (entries.length > 0 && state.role.name === "leader") {
-    // The leader acknowledges through its own disk, like a follower (etcd-io/etcd #14370).
-    const answer = {
-      success: true,
-      prevLogIndex: 0,
-      matchIndex: log.lastIndex,
-      conflictIndex: 0,
-      conflictTerm: 0,
-      abstains: abstains(state),
-    };
-    messages.push({ type: "appendEntriesResponse", from: id, to: id, term, ...answer });
-  }
-  for (const { kind, index: configurationIndex, crc } of entries) {
-    if (kind !== "configuration" || !abstains(state)) continue;
-    messages.push({ type: "configurationDurable", from: id, to: id, term, configurationIndex, crc });
-  }
-  state.hardStateChanged = false;
-  state.unwrittenIndex = log.lastIndex + 1;
-  state.outboxAfterWrite = [];
-  state.chunks = [];
-  state.installed = null;
-  return { hardState, chunks, snapshot, entries, messages };
-}
-
-function takeCommitted(state: State): Entry[] {
-  assert(state.commitIndex <= state.log.lastIndex, "what is committed is in the log");
-  const last = Math.min(state.commitIndex, state.handedOutIndex + state.options.committedEntriesMax);
-  if (last === state.handedOutIndex) return [];
-  const committed = state.log.slice(state.handedOutIndex + 1, last);
-  state.handedOutIndex = last;
-  return committed;
 }

@@ -58,7 +58,8 @@ export function sendSnapshot(state: State, id: NodeId, progress: Progress): void
   assert(snapshot !== null, "what is not in the log is in a snapshot");
   // One that has been away for long is not waited for with an old snapshot, which could then never be removed.
   const isStale = tick - progress.lastContactTick > transferTimeouts * options.electionTimeoutTicks.max;
-  if (progress.transfer === null || (isStale && progress.transfer.snapshot !== snapshot)) {
+  const isSuspect = progress.transfer?.snapshot.lastIncludedIndex === state.suspectIndex;
+  if (progress.transfer === null || ((isStale || isSuspect) && progress.transfer.snapshot !== snapshot)) {
     becomeSnapshot(progress, snapshot);
   }
   const transfer = progress.transfer!;
@@ -153,8 +154,9 @@ export function install(state: State, snapshot: SnapshotMetadata): boolean {
 /** What came was no whole snapshot. The leader is told, and begins again, if it can with another one. */
 export function discard(state: State): void {
   const { receiving, options: { id: from }, currentTerm: term } = state;
+  if (!receiving?.isComplete) return; // another one is being received by now
   state.receiving = null;
-  if (receiving === null || state.role.name !== "follower" || state.role.leaderId !== receiving.from) return;
+  if (state.role.name !== "follower" || state.role.leaderId !== receiving.from) return;
   const { from: to, lastIncludedIndex } = receiving;
   const answer = { from, to, term, lastIncludedIndex, offset: 0, isDamaged: true };
   sendAfterWrite(state, { ...answer, type: "installSnapshotResponse" });
@@ -171,7 +173,8 @@ export function onInstallSnapshotResponse(state: State, response: InstallSnapsho
   if (transfer === null || transfer.snapshot.lastIncludedIndex !== response.lastIncludedIndex) return;
   if (response.isDamaged) {
     state.suspectIndex = response.lastIncludedIndex;
-    becomeSnapshot(progress, state.snapshot!);
+    becomeSnapshot(progress, transfer.snapshot);
+    progress.transfer!.sentTick = state.tick; // not in a hurry: a newer one will do better than the same again
     return;
   }
   // The answer to a piece that was sent twice comes twice; the second one asks for what is under way already.

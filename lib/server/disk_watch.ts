@@ -8,10 +8,10 @@
 
 import { DiskFull } from "../io/io.ts";
 import type { Raft } from "../raft/raft.ts";
-import type { NodeId } from "../raft/types.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { LogWriter } from "./log_writer.ts";
 import { type ServerOptions, tickMs } from "./options.ts";
+import type { PeerLinks } from "./peer_links.ts";
 
 /** How the disk does. */
 export type DiskState = "ok" | "full" | "stuck";
@@ -21,8 +21,8 @@ export interface WatchedDisk {
   readonly raft: Raft;
   readonly storage: Storage;
   readonly writer: LogWriter;
-  /** The nodes that can be spoken to and have room on their disks. */
-  roomyPeers(): NodeId[];
+  /** null until the folder is ready. */
+  links(): PeerLinks | null;
 }
 
 /** Without writes for so long, the state file is brought up to date. */
@@ -76,9 +76,9 @@ export class DiskWatch {
 
   /** To the node that has room and the longest log. */
   #handOver(): void {
-    const { raft, roomyPeers } = this.#disk;
-    const roomy = new Set(roomyPeers());
-    const [best] = raft.progress().filter(({ id, abstains }) => roomy.has(id) && !abstains)
+    const { raft, links } = this.#disk;
+    const hellos = links()?.liveHellos();
+    const [best] = raft.progress().filter(({ id, abstains }) => hellos?.get(id)?.hasRoom && !abstains)
       .sort((a, b) => b.matchIndex - a.matchIndex);
     if (best !== undefined) raft.transferLeadership(best.id);
   }

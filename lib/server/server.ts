@@ -8,27 +8,25 @@
 
 import { assert } from "../assert.ts";
 import type { Io, Listener, Timer } from "../io/io.ts";
-import type { Command } from "../kv/command.ts";
-import { Store } from "../kv/store.ts";
+import type { Store } from "../kv/store.ts";
 import { describeMessage } from "../protocol/peer_protocol.ts";
 import type { Message } from "../raft/messages.ts";
 import { Raft } from "../raft/raft.ts";
-import type { Entry, Ready, SnapshotMetadata } from "../raft/types.ts";
-import { FolderError, Storage } from "../storage/storage.ts";
+import type { Entry, Ready } from "../raft/types.ts";
+import { Storage } from "../storage/storage.ts";
 import { ClientConnections } from "./client_connections.ts";
 import { LogWriter } from "./log_writer.ts";
 import { Freshness } from "./freshness.ts";
 import { DiskWatch } from "./disk_watch.ts";
-import { describeDamage, describeHopeless, nextIdentity, NodeIdentity } from "./identity.ts";
+import { describeDamage, nextIdentity, NodeIdentity } from "./identity.ts";
+import { Joining } from "./joining.ts";
 import { raftOptions, type ServerOptions, tickMs } from "./options.ts";
 import { PeerLinks } from "./peer_links.ts";
 import { PendingRequests } from "./pending_requests.ts";
 import { answerRequest, type RequestContext } from "./requests.ts";
 import { Snapshotter } from "./snapshotter.ts";
+import { StateMachine } from "./state_machine.ts";
 import { describeRole, statusReply } from "./status.ts";
-
-/** Nothing may have changed for so long, and for so many election timeouts, before the node gives up. */
-const hopeless = { ms: 10_000, timeouts: 20 };
 
 /** One node. */
 export class Server {
@@ -49,20 +47,15 @@ export class Server {
   readonly #startedAt: number;
   /** null until the folder is ready. */
   #links: PeerLinks | null = null;
-  #store = new Store();
-  #appliedIndex = 0;
+  #joining: Joining | null = null;
+  readonly #machine = new StateMachine();
   #isPumpDue = false;
   #isPumping = false;
   /** What the journal said last about who leads. */
   #reportedRole = "";
-  /** What the others were told last of this node's admission and disk. */
-  #announced = { admitted: 0, hasRoom: true };
   #closing: { deadline: number; dones: (() => void)[] } | null = null;
-  /** Since when too many members are known to abstain; null: they are not. */
-  #lostSince: number | null = null;
   /** Nothing is taken, said or written any more. */
   #isOver = false;
-  /** The disk failed, or the folder turned out to be the wrong one. */
   #isStopped = false;
 
   /**
@@ -81,8 +74,16 @@ export class Server {
     this.raft = new Raft(raftOptions(options, identity.incarnation, () => io.random()), recovered);
     const admitted = (): number => this.#storage.hardState.admittedIndex;
     this.#identity = new NodeIdentity(options, io, { raft: this.raft, identity, admitted });
-    this.#snapshotter = this.#makeSnapshotter();
-    this.#takeOver(recovered.snapshot);
+    this.#snapshotter = new Snapshotter(options, io, {
+      raft: this.raft,
+      storage: this.#storage,
+      machine: this.#machine,
+      clusterId: () => this.#identity.record.clusterId,
+      onInstalled: (index) => this.#pending.onInstalled(index),
+      onDiskError: (error) => this.#stop(error),
+      onWork: () => this.#wake(),
+    });
+    if (recovered.snapshot !== null) this.#snapshotter.load(recovered.snapshot);
     this.#writer = new LogWriter(this.#storage, {
       onDurable: (messages) => this.#send(messages),
       onDiskError: (error) => this.#stop(error),
@@ -91,10 +92,7 @@ export class Server {
       raft: this.raft,
       storage: this.#storage,
       writer: this.#writer,
-      roomyPeers: () =>
-        [...this.#links?.liveHellos().values() ?? []].filter((hello) => hello.hasRoom).map((hello) =>
-          hello.nodeId
-        ),
+      links: () => this.#links,
     });
     this.#pending = new PendingRequests(options.limits.requestTimeoutMs);
     this.#freshness = new Freshness(this.raft, this.#pending, options.timing.heartbeatIntervalMs);
@@ -121,12 +119,12 @@ export class Server {
 
   /** What the committed entries made; for others to look at only. */
   get store(): Store {
-    return this.#store;
+    return this.#machine.store;
   }
 
   /** Index of the last entry that the store reflects. */
   get appliedIndex(): number {
-    return this.#appliedIndex;
+    return this.#machine.appliedIndex;
   }
 
   /** The log is durable on this node's disk up to here. */
@@ -155,17 +153,13 @@ export class Server {
     this.#wake();
   }
 
-  #saveIdentity(then: () => void): void {
-    this.#writer.whenIdle((done) => this.#storage.saveIdentity(this.#identity.record, done), then);
-  }
-
   /** The folder is ready: speak. */
   #start(): void {
     const { clock } = this.#io;
     this.#links = new PeerLinks(this.#options, this.#io, {
       hello: () => this.#identity.hello(!this.#writer.isFull),
       onHello: (hello) => this.#identity.judge(hello),
-      onHelloAccepted: () => this.#takeFoundingStep(),
+      onHelloAccepted: () => this.#joining?.takeFoundingStep(),
       onStarted: ({ nodeId, incarnation }) => this.raft.peerStarted(nodeId, incarnation),
       onMessage: (message) => this.#onMessage(message),
       onUnreachable: (id) => {
@@ -173,34 +167,19 @@ export class Server {
         this.#wake();
       },
     });
+    this.#joining = new Joining(this.#options, {
+      raft: this.raft,
+      identity: this.#identity,
+      storage: this.#storage,
+      writer: this.#writer,
+      links: this.#links,
+      wake: () => this.#wake(),
+      stop: (error) => this.#stop(error),
+    });
     this.#timers.push(clock.every(tickMs(this.#options), () => this.#onTick()));
-    this.#takeFoundingStep();
+    this.#joining.takeFoundingStep();
     if (this.raft.configuration.members.length === 1) this.raft.campaign();
     this.#wake();
-  }
-
-  /** Brings the founding of the cluster on as far as it goes. Each durable step is announced and leads to the next. */
-  #takeFoundingStep(): void {
-    if (this.#links === null || this.#isOver) return;
-    const step = this.#identity.nextStep(this.#links.liveHellos());
-    if (step === null) return;
-    switch (step.do) {
-      case "stop":
-        return this.#stop(step.error);
-      case "save":
-        return this.#saveIdentity(() => {
-          this.#identity.isSaved();
-          this.#links!.announce();
-          this.#takeFoundingStep();
-        });
-      case "founded":
-        this.#links.announce();
-        this.#wake();
-        return this.#takeFoundingStep();
-      case "campaign":
-        this.raft.campaign();
-        return this.#wake();
-    }
   }
 
   #onTick(): void {
@@ -208,20 +187,10 @@ export class Server {
     this.raft.tick();
     this.#pending.expire(now);
     this.#disk.onTick();
-    this.#watchMembers(now);
+    this.#joining?.onTick(now);
     if (this.#isOver) return;
     if (this.#closing === null) this.#freshness.onTick(now);
     this.#wake();
-  }
-
-  /** Stops when so many members have lost something that nobody can be admitted again any more. */
-  #watchMembers(now: number): void {
-    const lost = this.#identity.lostMembers(this.#links!.liveHellos());
-    if (lost.length === 0) this.#lostSince = null;
-    else this.#lostSince ??= now;
-    const patienceMs = Math.max(hopeless.ms, hopeless.timeouts * this.#options.timing.electionTimeoutMaxMs);
-    if (this.#lostSince === null || now - this.#lostSince < patienceMs) return;
-    this.#stop(new FolderError(describeHopeless(lost)));
   }
 
   #onMessage(message: Message): string | null {
@@ -263,8 +232,8 @@ export class Server {
     this.#isPumping = false;
     if (this.#isOver) return;
     if (isSlice) this.#io.clock.after(0, () => this.#wake());
-    this.#freshness.onApplied(this.#appliedIndex);
-    if (this.#closing === null) this.#snapshotter.takeWhenDue(this.#appliedIndex);
+    this.#freshness.onApplied(this.#machine.appliedIndex);
+    if (this.#closing === null) this.#snapshotter.takeWhenDue(this.#machine.appliedIndex);
     this.#clients.flush();
     this.#report();
     this.#finishClosing();
@@ -300,39 +269,9 @@ export class Server {
   }
 
   #apply(entry: Entry): void {
-    assert(entry.index === this.#appliedIndex + 1, "entries are applied in order, each once");
-    this.#appliedIndex = entry.index;
-    const result = entry.kind === "command" ? this.#store.apply(entry.command as Command, entry.index) : null;
+    const result = this.#machine.apply(entry);
     this.#snapshotter.onApplied(entry);
     this.#pending.onApplied(entry, result);
-  }
-
-  /** A node that starts has the state of its newest snapshot. */
-  #takeOver(snapshot: SnapshotMetadata | null): void {
-    if (snapshot === null) return;
-    this.#store = this.#snapshotter.load(snapshot);
-    this.#appliedIndex = snapshot.lastIncludedIndex;
-  }
-
-  #makeSnapshotter(): Snapshotter {
-    const { limits, log } = this.#options;
-    return new Snapshotter({
-      raft: this.raft,
-      storage: this.#storage,
-      clock: this.#io.clock,
-      limits,
-      log,
-      store: () => this.#store,
-      clusterId: () => this.#identity.record.clusterId,
-      random: () => this.#io.random(),
-      onInstalled: (store, { lastIncludedIndex }) => {
-        this.#store = store;
-        this.#appliedIndex = lastIncludedIndex;
-        this.#pending.onInstalled(lastIncludedIndex);
-      },
-      onDiskError: (error) => this.#stop(error),
-      onWork: () => this.#wake(),
-    });
   }
 
   /** What requests may see and use of this node. */
@@ -341,12 +280,12 @@ export class Server {
     const { clock } = this.#io;
     return {
       raft: this.raft,
-      store: () => this.#store,
+      store: () => this.#machine.store,
       pending: this.#pending,
       clock,
       nodes: () => this.#identity.nodes(),
       clientAddressOf: (id) => id === nodeId ? clientAddress : this.#links?.clientAddressOf(id) ?? null,
-      appliedIndex: () => this.#appliedIndex,
+      appliedIndex: () => this.#machine.appliedIndex,
       ageMs: () => this.#freshness.ageMs(clock.now()),
       isDiskFull: () => this.#writer.isFull,
       isOverloaded: () => this.#writer.pendingBytes >= limits.uncommittedBytesMax || this.#closing !== null,
@@ -354,9 +293,9 @@ export class Server {
         statusReply({
           raft: this.raft,
           nodeId,
-          appliedIndex: this.#appliedIndex,
+          appliedIndex: this.#machine.appliedIndex,
           disk: { state: this.#disk.state, durableIndex: this.#storage.durableIndex },
-          keys: this.#store.size,
+          keys: this.#machine.store.size,
           clients: this.#clients.size,
           waitingFor: this.#identity.waitingFor,
           uptimeMs: Math.round(clock.now() - this.#startedAt),
@@ -368,16 +307,7 @@ export class Server {
 
   /** Tells the journal who leads, and the others how this node does, when that has changed. */
   #report(): void {
-    const { admittedIndex: admitted } = this.#storage.hardState;
-    const hasRoom = !this.#writer.isFull;
-    const { admitted: admittedBefore, hasRoom: hadRoom } = this.#announced;
-    if (admitted !== admittedBefore || hasRoom !== hadRoom) {
-      if (admitted > 1 && admittedBefore === 0) {
-        this.#options.log("info", `admitted by entry ${admitted}: it takes part`);
-      }
-      this.#announced = { admitted, hasRoom };
-      this.#links?.announce();
-    }
+    this.#joining?.announceChanges();
     const text = describeRole(this.raft);
     if (text === this.#reportedRole || this.raft.currentTerm === 0) return;
     this.#reportedRole = text;

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { type Clock, DiskFull } from "../io/io.ts";
+import { DiskFull, type Io } from "../io/io.ts";
 import { Store } from "../kv/store.ts";
 import { chunkBytesMax } from "../protocol/peer_protocol.ts";
 import type { InstallSnapshot } from "../raft/messages.ts";
@@ -15,21 +15,17 @@ import type { Entry, SnapshotMetadata } from "../raft/types.ts";
 import { encodeSnapshot, SnapshotReader } from "../storage/snapshot_format.ts";
 import { snapshotName } from "../storage/snapshot_files.ts";
 import { FolderError, type Storage } from "../storage/storage.ts";
-import type { LogLevel } from "./options.ts";
+import type { ServerOptions } from "./options.ts";
+import type { StateMachine } from "./state_machine.ts";
 
-/** What the server lends. */
-export interface SnapshotterOwner {
+/** The parts of a node that snapshots have to do with. */
+export interface SnapshotterNode {
   readonly raft: Raft;
   readonly storage: Storage;
-  readonly clock: Clock;
-  readonly limits: { snapshotLogBytes: number; snapshotEntries: number };
-  /** The state machine as it is now. */
-  store(): Store;
+  readonly machine: StateMachine;
   clusterId(): string | null;
-  random(): number;
-  log(level: LogLevel, message: string): void;
-  /** The state machine is another one from now on: `snapshot` says at which index. */
-  onInstalled(store: Store, snapshot: SnapshotMetadata): void;
+  /** The state machine is at `index` from now on, without having applied what is between. */
+  onInstalled(index: number): void;
   onDiskError(error: Error): void;
   /** The core has something to say. */
   onWork(): void;
@@ -44,7 +40,9 @@ const retryMs = 10_000;
 
 /** Takes, keeps, gives and receives snapshots. */
 export class Snapshotter {
-  readonly #owner: SnapshotterOwner;
+  readonly #options: Pick<ServerOptions, "limits" | "log">;
+  readonly #io: Pick<Io, "clock" | "random">;
+  readonly #node: SnapshotterNode;
   /** Applied since the last snapshot. */
   #entries = 0;
   #bytes = 0;
@@ -55,24 +53,29 @@ export class Snapshotter {
   #notBefore = 0;
   #isStopped = false;
 
-  constructor(owner: SnapshotterOwner) {
-    this.#owner = owner;
+  constructor(
+    options: Pick<ServerOptions, "limits" | "log">,
+    io: Pick<Io, "clock" | "random">,
+    node: SnapshotterNode,
+  ) {
+    this.#options = options;
+    this.#io = io;
+    this.#node = node;
     this.#drawPatience();
   }
 
-  /** The store that the newest snapshot holds. Throws FolderError when it cannot be read, whole though it is. */
-  load({ lastIncludedIndex }: SnapshotMetadata): Store {
+  /** A node that starts takes over the newest snapshot. Throws FolderError when it cannot be used, whole though it is. */
+  load({ lastIncludedIndex: index }: SnapshotMetadata): void {
     const store = new Store();
-    const reader = new SnapshotReader(snapshotName(lastIncludedIndex), (line) => store.restoreLine(line));
-    for (const bytes of this.#owner.storage.snapshots.pieces(lastIncludedIndex)) {
+    const reader = new SnapshotReader(snapshotName(index), (line) => store.restoreLine(line));
+    let problem: string | null = null;
+    for (const bytes of this.#node.storage.snapshots.pieces(index)) {
       const reading = reader.take(bytes);
-      if (typeof reading === "object") {
-        throw new FolderError(`${snapshotName(lastIncludedIndex)} cannot be used: ${reading.bad}`);
-      }
+      if (typeof reading === "object") problem ??= reading.bad;
     }
-    const problem = store.finishRestore(lastIncludedIndex);
-    if (problem === null) return store;
-    throw new FolderError(`${snapshotName(lastIncludedIndex)} cannot be used: ${problem}`);
+    problem ??= store.finishRestore(index);
+    if (problem !== null) throw new FolderError(`${snapshotName(index)} cannot be used: ${problem}`);
+    this.#node.machine.takeOver(store, index);
   }
 
   /** An entry was applied. */
@@ -89,14 +92,16 @@ export class Snapshotter {
   /** Takes a snapshot of the state after `appliedIndex` when it is time to. */
   takeWhenDue(appliedIndex: number): void {
     if (this.#takingIndex !== null || this.#isStopped || !this.#isDue(appliedIndex)) return;
-    const { raft, clock } = this.#owner;
-    if (clock.now() < this.#notBefore || appliedIndex <= (raft.snapshot?.lastIncludedIndex ?? 0)) return;
+    const { raft } = this.#node;
+    if (this.#io.clock.now() < this.#notBefore || appliedIndex <= (raft.snapshot?.lastIncludedIndex ?? 0)) {
+      return;
+    }
     this.#take(appliedIndex);
   }
 
   /** Puts the bytes that it asks for into a message; null: that snapshot is not there any more. */
   fill(message: InstallSnapshot): InstallSnapshot | null {
-    const { snapshots } = this.#owner.storage;
+    const { snapshots } = this.#node.storage;
     const { lastIncludedIndex, offset } = message;
     const size = snapshots.size(lastIncludedIndex);
     if (size === 0 || offset >= size) return null;
@@ -106,31 +111,33 @@ export class Snapshotter {
 
   /** All of a snapshot came from another node: reads it, and when it is whole and still wanted takes it over. */
   onReceived(index: number): void {
-    const { raft, storage, log } = this.#owner;
+    const { raft, storage } = this.#node;
+    const { log } = this.#options;
     const store = new Store();
     this.#read(index, (line) => store.restoreLine(line), (reader, problem) => {
       const { metadata } = reader;
       problem ??= metadata!.lastIncludedIndex === index ? store.finishRestore(index) : "it is another one";
       if (problem === null) {
         storage.snapshots.confirm(index);
-        if (!raft.install(metadata!)) return this.#owner.onWork();
+        if (!raft.install(metadata!)) return this.#node.onWork();
         log("info", `took over the snapshot of entry ${index}`);
         this.#restart();
-        this.#owner.onInstalled(store, metadata!);
+        this.#node.machine.takeOver(store, index);
+        this.#node.onInstalled(index);
         this.#tidy();
       } else {
         log("error", `the snapshot of entry ${index} that came from another node is not whole: ${problem}`);
         raft.discard();
       }
-      this.#owner.onWork();
+      this.#node.onWork();
     });
   }
 
   #isDue(appliedIndex: number): boolean {
-    const { raft, storage, limits } = this.#owner;
+    const { raft, storage } = this.#node;
     const newest = raft.snapshot?.lastIncludedIndex ?? 0;
     if (raft.suspectIndex > 0 && raft.suspectIndex === newest && appliedIndex > newest) return true;
-    const { snapshotLogBytes, snapshotEntries } = limits;
+    const { snapshotLogBytes, snapshotEntries } = this.#options.limits;
     const bytes = Math.min(
       Math.max(snapshotLogBytes, storage.snapshots.size(newest)),
       growthMax * snapshotLogBytes,
@@ -139,18 +146,19 @@ export class Snapshotter {
   }
 
   #take(index: number): void {
-    const { raft, storage, log } = this.#owner;
+    const { raft, storage } = this.#node;
+    const { log } = this.#options;
     this.#takingIndex = index;
     const metadata = raft.snapshotAt(index);
-    const state = this.#owner.store().snapshot();
-    const contents = { clusterId: this.#owner.clusterId(), keys: state.keys, sessions: state.sessions };
+    const state = this.#node.machine.store.snapshot();
+    const contents = { clusterId: this.#node.clusterId(), keys: state.keys, sessions: state.sessions };
     this.#restart();
     this.#write(metadata, encodeSnapshot(metadata, contents, state.lines()), (error) => {
       if (error !== null) return this.#giveUp(error);
       this.#read(index, null, (reader, problem) => {
         this.#takingIndex = null;
         if (problem !== null || reader.metadata!.lastIncludedIndex !== index) {
-          return this.#owner.onDiskError(
+          return this.#node.onDiskError(
             new Error(`${snapshotName(index)} was written and reads otherwise: ${problem}`),
           );
         }
@@ -162,7 +170,7 @@ export class Snapshotter {
           `took a snapshot of entry ${index}: ${state.keys} keys, ${storage.snapshots.size(index)} bytes`,
         );
         this.#tidy();
-        this.#owner.onWork();
+        this.#node.onWork();
       });
     });
   }
@@ -173,7 +181,7 @@ export class Snapshotter {
   }
 
   #drawPatience(): void {
-    this.#patience = 1 + this.#owner.random() / 4;
+    this.#patience = 1 + this.#io.random() / 4;
   }
 
   /** Writes pieces as they are made, one a slice, and makes many of them durable at once. */
@@ -182,7 +190,8 @@ export class Snapshotter {
     pieces: Iterator<Uint8Array>,
     then: (error: Error | null) => void,
   ): void {
-    const { clock, storage } = this.#owner;
+    const { storage } = this.#node;
+    const { clock } = this.#io;
     let offset = 0;
     let parts: Uint8Array[] = [];
     let bytes = 0;
@@ -214,7 +223,8 @@ export class Snapshotter {
     onLine: ((line: unknown) => string | null) | null,
     then: (reader: SnapshotReader, problem: string | null) => void,
   ): void {
-    const { clock, storage } = this.#owner;
+    const { storage } = this.#node;
+    const { clock } = this.#io;
     const reader = new SnapshotReader(snapshotName(index), onLine);
     const pieces = storage.snapshots.pieces(index);
     const slice = (): void => {
@@ -231,16 +241,16 @@ export class Snapshotter {
   /** There is no room for a snapshot: what was written of it goes, and the next attempt waits. */
   #giveUp(error: Error): void {
     this.#takingIndex = null;
-    if (!(error instanceof DiskFull)) return this.#owner.onDiskError(error);
-    this.#owner.log("warn", `no room for a snapshot, which would make the log shorter: ${error.message}`);
-    this.#notBefore = this.#owner.clock.now() + retryMs;
-    this.#entries = this.#owner.limits.snapshotEntries * 2;
+    if (!(error instanceof DiskFull)) return this.#node.onDiskError(error);
+    this.#options.log("warn", `no room for a snapshot, which would make the log shorter: ${error.message}`);
+    this.#notBefore = this.#io.clock.now() + retryMs;
+    this.#entries = this.#options.limits.snapshotEntries * 2;
     this.#tidy();
   }
 
   /** Keeps the two newest snapshots and those that followers are being sent, and the log back to the oldest of them. */
   #tidy(): void {
-    const { raft, storage, onDiskError } = this.#owner;
+    const { raft, storage, onDiskError } = this.#node;
     const newest = raft.snapshot?.lastIncludedIndex ?? 0;
     const whole = storage.snapshots.whole.filter((index) => index <= newest);
     const kept = [...whole.slice(-2), ...raft.transfers];

@@ -215,6 +215,21 @@ Deno.test("inspect tells what each snapshot holds and prints the newest whole on
   });
 });
 
+Deno.test("inspect shows the log behind a snapshot when what is in front of it is bad, which is no damage", async () => {
+  await withMade({ nodes: 1, snapshots: [4] }, async (made) => {
+    const at = await damageEntry(made, 3);
+    const { code, stdout, stderr } = await inspect(made.folder);
+    assertEquals([code, stderr], [0, ""]);
+    assertStringIncludes(stdout, "log      entries 5 to 6, term 1\n");
+    const bytes = made.entries.slice(2, 4).reduce((sum, { line }) => sum + line.length, 0);
+    const bad = `bad from byte ${at}, entry 3: the checksum does not match the line (${bytes} bytes)`;
+    assertStringIncludes(stdout, `entries 1 to 6, terms 0 to 1; ${bad}\n`);
+    const listed = await inspect(made.folder, "--log");
+    assertEquals(listed.stdout.split("\n").map((line) => line.split("\t")[0]), ["1", "2", "5", "6", ""]);
+    assertStringIncludes(listed.stderr, bad);
+  });
+});
+
 Deno.test("inspect --snapshot says so when there is none, or none that is whole", async () => {
   await withMade({ nodes: 3, snapshots: [5] }, async ({ folder }) => {
     const name = `${folder}/snapshots/00000000000000000005.ndjson`;
@@ -296,7 +311,7 @@ Deno.test("inspect --repair gives a damaged folder of a cluster a new name, once
 });
 
 Deno.test("inspect --repair --accept-loss lets the only node of a cluster go on with what is before the damage", async () => {
-  await withMade({ nodes: 1, snapshots: [3] }, async (made) => {
+  await withMade({ nodes: 1, snapshots: [4] }, async (made) => {
     const { folder } = made;
     await damageEntry(made, 5);
     for (const options of [[], ["--repair"]]) {
@@ -312,7 +327,7 @@ Deno.test("inspect --repair --accept-loss lets the only node of a cluster go on 
     assertStringIncludes(stdout, `${folder}/damaged/start-2-log-1-byte-`);
     assertEquals((await inspect(folder)).code, 0);
     assertEquals((await inspect(folder, "--repair", "--accept-loss")).code, 1);
-    assertEquals(await readAlone(made, ["a", "b", "c", "d"]), ["value of a", "x\ty", "(nil)", "(nil)"]);
+    assertEquals(await readAlone(made, ["a", "b", "c", "d"]), ["value of a", "x\ty", "", ""]);
   });
 });
 
@@ -340,7 +355,7 @@ Deno.test("inspect --repair --accept-loss founds the cluster of one again when n
     const { code, stdout } = await kvapp(["inspect", made.folder, "--repair", "--accept-loss"]);
     assertEquals(code, 0);
     assertStringIncludes(stdout, "nothing is left: the next start founds the cluster again, without data\n");
-    assertEquals(await readAlone(made, ["a"]), ["(nil)"]);
+    assertEquals(await readAlone(made, ["a"]), [""]);
   });
 });
 
@@ -386,6 +401,20 @@ Deno.test("inspect exits 4 for a folder that nobody can admit, and for one of wh
   });
 });
 
+Deno.test("inspect refuses a snapshot that is whole and yet of no use, as a start does", async () => {
+  await withMade({ nodes: 1, snapshots: [3] }, async ({ folder, members }) => {
+    const started = await kvapp(["serve", "--bind", members[0]!.address, "--data-dir", folder]);
+    const said = "cannot be used: a line names index 4, above 3, that of the snapshot";
+    assertEquals(started.code, 4);
+    assertStringIncludes(started.stderr, said);
+    for (const options of [[], ["--repair"], ["--repair", "--accept-loss"]]) {
+      const { code, stderr } = await inspect(folder, ...options);
+      assertEquals(code, 4);
+      assertStringIncludes(stderr, said);
+    }
+  });
+});
+
 Deno.test("inspect --repair refuses the folder of a node that runs", async () => {
   await withMade({ nodes: 1 }, async ({ folder, members }) => {
     const node = new Running(["serve", "--bind", members[0]!.address, "--data-dir", folder]);
@@ -398,33 +427,73 @@ Deno.test("inspect --repair refuses the folder of a node that runs", async () =>
   });
 });
 
-Deno.test("inspect --repair leaves a folder with which the node comes back into its cluster", async () => {
+/** Three nodes on empty folders that have stored a, b and c, and a way to start and to stop each. */
+async function withThree(body: (three: Three) => Promise<void>): Promise<void> {
   await withFolder(async (parent) => {
     const base = freePorts(3);
     const cluster = [0, 1, 2].map((i) => `127.0.0.1:${base + i}`).join(",");
-    const start = (id: number) =>
-      new Running(["serve", "--node-id", `${id}`, "--cluster", cluster, "--data-dir", `${parent}/${id}`]);
-    const nodes = [1, 2, 3].map(start);
+    const nodes = new Map<number, Running>();
+    const start = (id: number): Running => {
+      const args = ["--node-id", `${id}`, "--cluster", cluster, "--data-dir", `${parent}/${id}`];
+      const node = new Running(["serve", ...args]);
+      nodes.set(id, node);
+      return node;
+    };
+    const stop = async (id: number): Promise<void> => {
+      const node = nodes.get(id)!;
+      nodes.delete(id);
+      node.kill("SIGTERM");
+      assertEquals((await node.end()).code, 0, node.stderr);
+    };
     const client = (...words: string[]) => kvapp(["client", "--cluster", cluster, ...words]);
     try {
-      await Promise.any(nodes.map((node) => node.until("leads term")));
+      await Promise.any([1, 2, 3].map((id) => start(id).until("leads term")));
       for (const key of ["a", "b", "c"]) assertEquals((await client("put", key, "1")).code, 0);
-      nodes[0]!.kill("SIGTERM");
-      assertEquals((await nodes[0]!.end()).code, 0);
-      const path = `${parent}/1/${firstLog}`;
-      await flip(path, (await Deno.readTextFile(path)).indexOf(`"key":"b"`));
-      const { code, stdout } = await kvapp(["inspect", `${parent}/1`, "--repair"]);
-      assertEquals(code, 0);
-      assertStringIncludes(stdout, "not admitted\n");
-      nodes[0] = start(1);
-      await nodes[0].until("it takes part");
-      assertEquals((await client("get", "b")).stdout, "1\n");
+      await body({ parent, start, stop, client });
     } finally {
-      for (const node of nodes) node.kill("SIGTERM");
-      for (const node of nodes) await node.end();
+      for (const id of [...nodes.keys()]) await stop(id);
     }
+  });
+}
+
+interface Three {
+  parent: string;
+  start(id: number): Running;
+  stop(id: number): Promise<void>;
+  client(...words: string[]): Promise<Ended>;
+}
+
+Deno.test("inspect --repair leaves a folder with which the node comes back into its cluster", async () => {
+  await withThree(async ({ parent, start, stop, client }) => {
+    await stop(1);
+    const path = `${parent}/1/${firstLog}`;
+    await flip(path, (await Deno.readTextFile(path)).indexOf(`"key":"b"`));
+    const { code, stdout } = await kvapp(["inspect", `${parent}/1`, "--repair"]);
+    assertEquals(code, 0);
+    assertStringIncludes(stdout, "not admitted\n");
+    await start(1).until("it takes part");
+    assertEquals((await client("get", "b")).stdout, "1\n");
+    await stop(1);
     const report = JSON.parse((await kvapp(["inspect", `${parent}/1`, "--json"])).stdout);
     assertEquals([report.verdict, report.abstains], ["starts", false]);
     assert(report.admitted > 1);
+  });
+});
+
+Deno.test("inspect --repair --accept-loss brings back a cluster in which a majority lost its folders", async () => {
+  await withThree(async ({ parent, start, stop, client }) => {
+    await client("put", "last", "2");
+    for (const id of [1, 2]) {
+      await stop(id);
+      await Deno.remove(`${parent}/${id}`, { recursive: true });
+    }
+    await Promise.all([1, 2].map((id) => start(id).until("is founded")));
+    assertEquals((await client("--timeout", "1000", "get", "last")).code, 3, "nobody can admit them");
+    await stop(1);
+    const { code, stdout, stderr } = await kvapp(["inspect", `${parent}/1`, "--repair", "--accept-loss"]);
+    assertEquals([code, stderr], [0, ""]);
+    assertStringIncludes(stdout, "writes that clients were told are done may vanish");
+    start(1);
+    assertEquals((await client("get", "last")).stdout, "2\n");
   });
 });

@@ -241,12 +241,8 @@ Deno.test("recordSent() counts what is under way until acknowledge() or becomePr
 Deno.test("recordSent() does not move nextIndex while the logs' common end is unknown", () => {
   const progress = newProgress(4, 0);
   recordSent(progress, 8, 100);
-  assertEquals([progress.mode, progress.nextIndex, progress.probeSent, progress.inflightBytes], [
-    "probe",
-    5,
-    true,
-    0,
-  ]);
+  const { mode, nextIndex, probeSent, inflightBytes } = progress;
+  assertEquals([mode, nextIndex, probeSent, inflightBytes], ["probe", 5, true, 0]);
 });
 
 Deno.test("Log.compactTo() cuts in front; term and checksum of the last entry cut off stay known (paper 7)", () => {
@@ -268,7 +264,7 @@ Deno.test("Log.compactTo() cuts in front; term and checksum of the last entry cu
   log.append(makeEntry({ index: 7, term: 5, kind: "noop", command: null, prevCrc: entries[5]!.crc }));
 });
 
-Deno.test("Log.configuration is found across the base, also when the log is cut behind it (thesis 4.1)", () => {
+Deno.test("Log.snapshotAt() finds the configuration across the base, also when the log is cut behind it (thesis 4.1)", () => {
   const log = new Log();
   for (let index = 1, prevCrc = 0; index <= 6; index++) { // configurations of 3, 4 and 5 members at 1, 3 and 6
     const size = { 1: 3, 3: 4, 6: 5 }[index];
@@ -307,15 +303,8 @@ Deno.test("becomeSnapshot() ends with an acknowledgement of all that it holds (p
 });
 
 Deno.test("quorumSize() is more than half", () => {
-  assertEquals([1, 2, 3, 4, 5, 6, 7].map((size) => quorumSize(configurationOfSize(size))), [
-    1,
-    2,
-    2,
-    3,
-    3,
-    4,
-    4,
-  ]);
+  const sizes = [1, 2, 3, 4, 5, 6, 7].map((size) => quorumSize(configurationOfSize(size)));
+  assertEquals(sizes, [1, 2, 2, 3, 3, 4, 4]);
 });
 
 Deno.test("reachedByQuorum() is the value that a majority has reached", () => {

@@ -7,6 +7,7 @@
 import type { ServerOptions } from "../../lib/server/options.ts";
 import { Server } from "../../lib/server/server.ts";
 import { DurableState } from "./durable_state.ts";
+import type { DiskCopy } from "./fake_disk.ts";
 import { Invariants } from "./invariants.ts";
 import type { Random } from "./random.ts";
 import type { Scenario } from "./scenario.ts";
@@ -31,8 +32,8 @@ export interface Node {
 export class Cluster {
   readonly nodes: Node[] = [];
   readonly invariants: Invariants;
-  /** Called after a node has stopped by itself. */
-  onStopped: (node: Node) => void = () => {};
+  /** Called after a node has stopped by itself, with its reason. */
+  onStopped: (node: Node, error: Error) => void = () => {};
   /** Called when a node is about to say for whom it votes, itself included. */
   onVote: (node: Node) => void = () => {};
 
@@ -102,12 +103,20 @@ export class Cluster {
     node.durable.afterLoss(true);
   }
 
+  /** The disk of a node that is down becomes a copy that was made of it earlier. */
+  putBack(node: Node, copy: DiskCopy): void {
+    this.world.note(node.machine.name, "gets an old copy of its disk");
+    node.durable.beforeLoss();
+    node.machine.disk.putBack(copy);
+    node.durable.afterLoss(true);
+  }
+
   /**
    * One bit of what the disk of a node that is down has for certain is another one from now on: of the state file, of a
    * snapshot, or of an entry for which something else vouches. (Of others nobody can tell rot from a torn write.)
    */
   rot(node: Node, random: Random): void {
-    const { durable, machine: { disk, name } } = node;
+    const { durable, machine: { disk } } = node;
     const vouched = durable.vouchedIndex();
     const lines = durable.lines().filter(({ index, isMark }) =>
       index !== null && !isMark && index <= vouched
@@ -118,7 +127,11 @@ export class Cluster {
     const places: { file: string; from: number; end: number }[] = random.chance(0.5) ? files : lines;
     if (places.length === 0) return;
     const { file, from, end } = random.pick(places);
-    const bit = from * 8 + random.below((end - from) * 8);
+    this.damage(node, { file, bit: from * 8 + random.below((end - from) * 8) });
+  }
+
+  /** One bit of a file of a node that is down is another one from now on. */
+  damage({ durable, machine: { disk, name } }: Node, { file, bit }: { file: string; bit: number }): void {
     this.world.note(name, `bit ${bit} of ${file} rots`);
     durable.beforeLoss();
     disk.rot(file, bit);
@@ -177,7 +190,7 @@ export class Cluster {
         this.world.scheduler.schedule(0, null, `${machine.name} stops`, () => {
           if (machine.life !== life) return;
           this.crash(node, "power");
-          this.onStopped(node);
+          this.onStopped(node, error);
         });
       },
     };

@@ -8,7 +8,7 @@
 
 import { type Disk, DiskFull, type Done } from "../../lib/io/io.ts";
 import { assert } from "../../lib/assert.ts";
-import { FakeDisk, type Kind, needsRoom } from "./fake_disk.ts";
+import { type DiskCopy, FakeDisk, type Kind, needsRoom } from "./fake_disk.ts";
 import type { Life } from "./scheduler.ts";
 
 /**
@@ -113,6 +113,11 @@ export class CrashPointDisk extends FakeDisk {
   override wipe(): void {
     this.#visible.clear();
     this.#durable.clear();
+  }
+
+  override putBack(copy: DiskCopy): void {
+    this.#visible = new Map(copy);
+    this.#durable = new Map(copy);
   }
 
   override rot(name: string, bit: number): void {

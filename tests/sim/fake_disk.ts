@@ -31,6 +31,9 @@ interface Contents {
   length: number;
 }
 
+/** All durable files of a disk at one moment. */
+export type DiskCopy = ReadonlyMap<string, Uint8Array>;
+
 /** What a disk can be asked to do. */
 export type Kind = "append" | "replace" | "truncate" | "remove";
 
@@ -117,6 +120,21 @@ export class FakeDisk {
     if (!options.power) return;
     for (const name of [...this.#unsynced.keys()].sort()) this.#settle(name);
     this.#visible = new Map(this.#durable);
+  }
+
+  /** What a power cut would certainly leave now. */
+  copy(): DiskCopy {
+    return new Map(this.durableNames().map((name) => [name, this.durable(name)!.slice()]));
+  }
+
+  /** An earlier copy takes the place of this disk. Its machine is down. */
+  putBack(copy: DiskCopy): void {
+    this.wipe();
+    for (const [name, bytes] of copy) {
+      const contents = contentsOf(bytes);
+      this.#visible.set(name, contents);
+      this.#durable.set(name, contents);
+    }
   }
 
   /** Another, empty disk takes the place of this one. Its machine is down. */

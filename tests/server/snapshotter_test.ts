@@ -1,0 +1,207 @@
+/**
+ * Snapshots of nodes that work: taken while requests are served, given up when there is no room, kept as long as a
+ * follower needs them, and read again at the start.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { encodeSnapshot } from "../../lib/storage/snapshot_format.ts";
+import { snapshotName } from "../../lib/storage/snapshot_files.ts";
+import { Life } from "../sim/scheduler.ts";
+import { concat } from "../storage/folder.ts";
+import { type Client, type Node, SmallCluster } from "./cluster.ts";
+
+/** Writes `count` keys, all of them answered. */
+function put(client: Client, count: number, { from = 0, bytes = 10 } = {}): void {
+  const value = "v".repeat(bytes);
+  for (let i = from; i < from + count; i++) {
+    assertEquals(client.ask({ op: "put", key: `key ${String(i).padStart(4, "0")}`, value }).ok, true);
+  }
+}
+
+/** The indexes of the files in `snapshots/`, as a power cut would leave them. */
+function files(node: Node): number[] {
+  return node.machine.disk.durableNames().filter((name) => name.startsWith("snapshots/"))
+    .map((name) => Number(name.slice(10, 30)));
+}
+
+function newest(node: Node): number {
+  return node.server!.raft.snapshot?.lastIncludedIndex ?? 0;
+}
+
+/** Puts other bytes into a file of a node, behind its back. */
+function rot(
+  cluster: SmallCluster,
+  node: Node,
+  name: string,
+  change: (bytes: Uint8Array) => Uint8Array,
+): void {
+  const disk = node.machine.disk.of(new Life("rot"));
+  let isDone = false;
+  disk.replace(name, change(disk.read(name) ?? new Uint8Array()), () => isDone = true);
+  cluster.until(() => isDone, "the rot");
+}
+
+Deno.test("Snapshotter.takeWhenDue() takes a snapshot in slices: requests are served in between", () => {
+  const cluster = new SmallCluster("slices", { size: 1, limits: { snapshotEntries: 60 } });
+  const [node] = cluster.nodes;
+  const client = cluster.client(node!);
+  put(client, 55, { bytes: 60_000 });
+  node!.machine.disk.slowness = 30;
+  let served = 0;
+  for (let i = 0; newest(node!) === 0; i++) {
+    const isUnderWay = files(node!).length > 0;
+    put(client, 1, { from: i % 60 });
+    assertEquals(client.ask({ op: "get", key: "key 0001" }).found, true);
+    if (isUnderWay && newest(node!) === 0) served++;
+  }
+  assert(served >= 3, `${served} requests`);
+  assertEquals(files(node!), [newest(node!)]);
+});
+
+Deno.test("Snapshotter.takeWhenDue() keeps two snapshots and the log back to the older one", () => {
+  const cluster = new SmallCluster("two", { limits: { snapshotEntries: 20, segmentBytesMax: 1000 } });
+  const node = cluster.leader!;
+  const client = cluster.client(node);
+  const logFiles = () =>
+    node.machine.disk.durableNames().filter((name) => name.startsWith("log/")).map((name) =>
+      Number(name.slice(4, 24))
+    );
+  put(client, 30);
+  cluster.run(100);
+  assertEquals([files(node), node.server!.raft.baseIndex, logFiles()[0]], [[newest(node)], 0, 1]);
+  const first = newest(node);
+  put(client, 30);
+  cluster.run(100);
+  assertEquals([files(node), node.server!.raft.baseIndex], [[first, newest(node)], first]);
+  put(client, 100);
+  cluster.run(100);
+  const [older, newer] = files(node);
+  assertEquals([files(node).length, newer, node.server!.raft.baseIndex], [2, newest(node), older]);
+  const [segment, next] = logFiles();
+  assert(segment! <= older! + 1 && next! > older! + 1, "no segment is there that is not needed");
+});
+
+Deno.test("Snapshotter.takeWhenDue() gives a snapshot up when there is no room, and takes one when there is", () => {
+  const cluster = new SmallCluster("no room", { size: 1, limits: { snapshotEntries: 50 } });
+  const [node] = cluster.nodes;
+  const client = cluster.client(node!);
+  node!.machine.disk.slowness = 30;
+  put(client, 45, { bytes: 60_000 });
+  client.send(...Array.from({ length: 20 }, (_, i) => ({ op: "put", key: `key ${i}`, value: "1" })));
+  cluster.until(() => files(node!).length > 0, "a part of a snapshot");
+  const [unfinished] = files(node!);
+  assertEquals(newest(node!), 0);
+  node!.machine.disk.full = true;
+  cluster.run(3000);
+  assertEquals([newest(node!), node!.stopped], [0, null]);
+  assertEquals(files(node!), [], "what was written of it gives its room back");
+  assertEquals(client.ask({ op: "get", key: "key 0001" }).found, true);
+  node!.machine.disk.full = false;
+  cluster.run(3000);
+  put(client, 3, { from: 100 });
+  assertEquals(newest(node!), 0, "not at once again");
+  cluster.run(8000);
+  put(client, 1, { from: 200 });
+  cluster.until(() => newest(node!) > unfinished!, "a snapshot");
+});
+
+Deno.test("Snapshotter.tidy() leaves the snapshot that a follower is being sent, and the log behind it, until it has it", () => {
+  const limits = { snapshotEntries: 12, snapshotLogBytes: 1 << 30, segmentBytesMax: 100_000 };
+  const cluster = new SmallCluster("transfer", { limits });
+  const leader = cluster.leader!;
+  const late = cluster.follower;
+  const client = cluster.client(leader);
+  cluster.kill(late);
+  put(client, 45, { bytes: 60_000 });
+  cluster.run(200);
+  assert(leader.server!.raft.baseIndex > 3);
+  late.machine.disk.slowness = 100; // a piece takes some 30 ms
+  late.machine.restart();
+  let taken = 0;
+  let before = newest(leader);
+  cluster.until(() => leader.server!.raft.transfers.length > 0, "a transfer");
+  const [sent] = leader.server!.raft.transfers;
+  for (let i = 0; leader.server!.raft.transfers.length > 0; i++) {
+    put(client, 1, { from: i % 45, bytes: 100 });
+    if (newest(leader) !== before) taken++;
+    before = newest(leader);
+    const { transfers, baseIndex } = leader.server!.raft;
+    for (const index of transfers) {
+      assert(files(leader).includes(index), `the snapshot ${index} is still there`);
+      assert(baseIndex <= index, "and so is the log behind it");
+    }
+  }
+  assert(taken >= 2, `${taken} snapshots were taken meanwhile`);
+  cluster.until(() => late.server!.appliedIndex === leader.server!.appliedIndex, "it has caught up");
+  assertEquals(late.server!.store.digest(), leader.server!.store.digest());
+  assert(newest(late) >= sent!);
+  put(client, 30);
+  cluster.run(500);
+  assertEquals(files(leader).length, 2, "then it goes");
+});
+
+Deno.test("Snapshotter.load() gives a node that starts the state of its newest snapshot", () => {
+  const cluster = new SmallCluster("load", { size: 1, limits: { snapshotEntries: 20 } });
+  const [node] = cluster.nodes;
+  put(cluster.client(node!), 70);
+  const digest = node!.server!.store.digest();
+  const index = newest(node!);
+  assert(index > 40);
+  cluster.powerCut();
+  assertEquals(newest(node!), index);
+  assert(node!.server!.raft.baseIndex > 0, "what is before it is not in memory");
+  cluster.until(() => node!.server!.store.digest() === digest, "the state is there again");
+});
+
+Deno.test("Snapshotter.load() refuses a snapshot that is whole and holds no state", () => {
+  const cluster = new SmallCluster("no state", { size: 1, limits: { snapshotEntries: 20 } });
+  const [node] = cluster.nodes;
+  put(cluster.client(node!), 30);
+  const { snapshot } = node!.server!.raft;
+  const clusterId = cluster.client(node!, 8080).ask; // a name for the lines below
+  assert(typeof clusterId === "function" && snapshot !== null);
+  cluster.kill(node!);
+  for (
+    const [line, said] of [[`{"nokey":1}`, /cannot be used: .*key is missing/], [
+      `{"key":"a","value":"1","version":99}`,
+      /cannot be used: a line names index 99/,
+    ]] as const
+  ) {
+    const contents = { clusterId: null, keys: 1, sessions: 0 };
+    rot(
+      cluster,
+      node!,
+      snapshotName(snapshot.lastIncludedIndex),
+      () => concat(...encodeSnapshot(snapshot, contents, [line])),
+    );
+    node!.machine.restart();
+    assertEquals(node!.server, null);
+    assertMatch(node!.stopped!.message, said);
+    node!.machine.crash("kill");
+  }
+});
+
+Deno.test("Snapshotter.onReceived() refuses a snapshot that rotted on the leader's disk, which then sends another one", () => {
+  const cluster = new SmallCluster("rotten", { limits: { snapshotEntries: 20 } });
+  const leader = cluster.leader!;
+  const late = cluster.follower;
+  const client = cluster.client(leader);
+  cluster.kill(late);
+  put(client, 70);
+  cluster.run(200);
+  assert(leader.server!.raft.baseIndex > 3);
+  const rotten = newest(leader);
+  rot(cluster, leader, snapshotName(rotten), (bytes) => {
+    bytes[bytes.length >> 1]! ^= 1;
+    return bytes;
+  });
+  late.machine.restart();
+  cluster.run(1000);
+  assertEquals(late.server!.appliedIndex < rotten, true, "it takes nothing of that");
+  put(client, 1); // so that there is something for a newer snapshot
+  cluster.until(() => late.server!.appliedIndex === leader.server!.appliedIndex, "it has caught up");
+  assert(newest(leader) > rotten);
+  assertEquals(late.server!.store.digest(), leader.server!.store.digest());
+});
