@@ -190,6 +190,17 @@ export class ScriptedCluster {
     }
   }
 
+  /** A node has all that was acknowledged, though it may not know that it is committed. */
+  checkHeld({ id, server }: Node): void {
+    for (const [key, value] of this.acknowledged) {
+      if (server!.store.get(key)?.value === value) continue;
+      const command = server!.raft.entryAt(this.writtenAt.get(key)!)?.command as
+        | { value?: string }
+        | undefined;
+      if (command?.value !== value) throw new Violation("I9", `n${id} lost ${key}`);
+    }
+  }
+
   /**
    * Asks a node for a key both ways. What it answers must be true: the value, or of a stale read nothing as of a moment
    * before it was written. Returns whether the linearizable read was answered.

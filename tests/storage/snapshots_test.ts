@@ -258,6 +258,22 @@ Deno.test("append() puts a snapshot in the place of a log that ends below it, or
   }
 });
 
+Deno.test("recover() finds damage when a snapshot that took the log's place is not whole any more", () => {
+  for (const count of [0, 2]) {
+    const { folder, storage, log } = withLog(threes);
+    putSnapshots(folder, log, 6);
+    const theirs = otherLog(log, { keep: 8, last: 20 + count });
+    const metadata = metadataAt(theirs, 20);
+    folder.do((done) => storage.append(chunkWrites(snapshotAt(theirs, 20), metadata, 4096), done));
+    const all = install(metadata, theirs.slice(20));
+    folder.do((done) => storage.append([write([], inTerm(3)), all], done));
+    folder.put(snapshotName(20), snapshotAt(theirs, 20).subarray(0, -1));
+    folder.operations = [];
+    const found = damaged(folder, "entry 7: it is not there", "durable up to entry 20");
+    assertEquals([found.snapshot, found.entries], [metadataAt(log, 6), []]);
+  }
+});
+
 Deno.test("recover() gives up a log that a crash left beside the snapshot that took its place", () => {
   for (const [keep, index] of [[12, 20], [12, 13], [5, 9], [5, 12], [0, 7], [11, 11]] as const) {
     for (const isMarked of [false, true]) {

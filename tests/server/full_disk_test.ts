@@ -1,0 +1,89 @@
+/**
+ * Nodes whose disks are full: they lead no more than they must, vote as ever, and go on when there is room.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { type Node, SmallCluster } from "./cluster.ts";
+
+const put = { op: "put", key: "a", value: "1" };
+
+function setFull(nodes: readonly Node[], full: boolean): void {
+  for (const { machine } of nodes) machine.disk.full = full;
+}
+
+function stateOf(cluster: SmallCluster, node: Node): unknown {
+  return cluster.client(node).ask({ op: "status" }).disk;
+}
+
+Deno.test("DiskWatch.onTick() hands leadership to a node that has room when the leader's disk is full", () => {
+  const cluster = new SmallCluster("full leader");
+  const old = cluster.leader!;
+  setFull([old], true);
+  cluster.client(old).send(put);
+  cluster.until(() => cluster.leader !== null && cluster.leader !== old, "another leader");
+  assertEquals(cluster.client(cluster.leader!).ask(put).ok, true);
+  cluster.run(2000);
+  assert(cluster.leader !== old);
+  setFull([old], false);
+  cluster.until(
+    () => old.server!.durableIndex === cluster.leader!.server!.raft.lastIndex,
+    "it has caught up",
+  );
+});
+
+Deno.test("Server.constructor() refuses writes and serves reads while all disks are full, and goes on by itself", () => {
+  const cluster = new SmallCluster("all full");
+  const client = cluster.client(cluster.leader!);
+  assertEquals(client.ask(put).ok, true);
+  setFull(cluster.nodes, true);
+  cluster.client(cluster.leader!).send({ ...put, key: "waits" });
+  cluster.run(1000);
+  const leader = cluster.leader!;
+  const reply = cluster.client(leader).ask(put);
+  assertEquals([reply.ok, reply.error, reply.definite], [false, "diskFull", true]);
+  assertEquals(cluster.client(leader).ask({ op: "get", key: "a" }).value, "1");
+  assertEquals(cluster.nodes.map(({ stopped }) => stopped), [null, null, null]);
+  setFull(cluster.nodes, false);
+  cluster.run(1500);
+  assertEquals(cluster.client(cluster.leader!).ask(put).ok, true);
+  assertEquals(cluster.client(cluster.leader!).ask({ op: "get", key: "waits" }).found, true);
+});
+
+Deno.test("Server.constructor() votes with a full disk, more than once, and remembers it", () => {
+  const cluster = new SmallCluster("full voter");
+  const voter = cluster.follower;
+  const leader = cluster.leader!;
+  setFull([voter], true);
+  assertEquals(cluster.client(leader).ask(put).ok, true);
+  cluster.run(500);
+  const candidate = cluster.nodes.find((node) => node !== voter && node !== leader)!;
+  for (const [gone, next] of [[leader, candidate], [candidate, leader]] as const) {
+    cluster.kill(gone);
+    cluster.until(() => cluster.leader === next, "the only one with room leads, by the full one's vote");
+    const { currentTerm, votedFor } = voter.server!.raft;
+    assertEquals([currentTerm, votedFor], [next.server!.raft.currentTerm, next.id]);
+    gone.machine.restart();
+    cluster.run(1000);
+  }
+  const { currentTerm, votedFor } = voter.server!.raft;
+  cluster.crash(voter, "power");
+  voter.machine.restart();
+  assertEquals([voter.server!.raft.currentTerm, voter.server!.raft.votedFor], [currentTerm, votedFor]);
+});
+
+Deno.test("DiskWatch.state tells of a disk that is full, and that it works again", () => {
+  const cluster = new SmallCluster("states", { size: 1 });
+  const [node] = cluster.nodes;
+  const before = stateOf(cluster, node!);
+  setFull([node!], true);
+  cluster.client(node!).send(put);
+  cluster.run(300);
+  const during = stateOf(cluster, node!);
+  assert(JSON.stringify(during).includes("full"), JSON.stringify(during));
+  setFull([node!], false);
+  cluster.run(1000);
+  assertEquals(JSON.stringify(stateOf(cluster, node!)).includes("full"), false);
+  assertEquals(JSON.stringify(before).includes("full"), false);
+});
