@@ -11,12 +11,13 @@ export async function pidOf({ folder }: TestNode): Promise<number> {
   return Number(await Deno.readTextFile(`${folder}/LOCK`));
 }
 
-/** The most memory that a node's process has held so far, in MiB; null: only Linux tells. */
-export async function peakMebibytes(node: TestNode): Promise<number | null> {
+/** Memory of a node's process in MiB: what it holds and the most that it has held; null: only Linux tells. */
+export async function mebibytesOf(node: TestNode): Promise<{ now: number; peak: number } | null> {
   if (Deno.build.os !== "linux") return null;
   const status = await Deno.readTextFile(`/proc/${await pidOf(node)}/status`);
-  const kibibytes = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
-  return kibibytes === undefined ? null : Math.round(Number(kibibytes) / 1024);
+  const mebibytes = (name: string): number =>
+    Math.round(Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]) / 1024);
+  return { now: mebibytes("VmRSS"), peak: mebibytes("VmHWM") };
 }
 
 /** The processor time that a node's process has used so far, in milliseconds; null: only Linux tells. */

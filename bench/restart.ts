@@ -18,7 +18,7 @@ import { makeEntry } from "../lib/raft/entry.ts";
 import type { Entry, SnapshotMetadata } from "../lib/raft/types.ts";
 import { encodeSnapshot } from "../lib/storage/snapshot_format.ts";
 import { Storage } from "../lib/storage/storage.ts";
-import { peakMebibytes, processorMs, quantile } from "./process_figures.ts";
+import { mebibytesOf, processorMs, quantile } from "./process_figures.ts";
 import { type TestNode, until, withCluster } from "../tests/e2e/cluster.ts";
 import { exchange, type ReplyLine } from "../tests/e2e/line_connection.ts";
 
@@ -130,7 +130,11 @@ async function measureStart(node: TestNode, key: string): Promise<Start> {
   node.start();
   await until("an answer", () => tryGet(node, key));
   const ms = Math.round(performance.now() - startedAt);
-  const start = { ms, processorMs: await processorMs(node), peakMiB: await peakMebibytes(node) };
+  const start = {
+    ms,
+    processorMs: await processorMs(node),
+    peakMiB: (await mebibytesOf(node))?.peak ?? null,
+  };
   await node.kill();
   return start;
 }

@@ -136,4 +136,4 @@ async function main(args: string[]): Promise<number> {
   return 0;
 }
 
-if (import.meta.main || Deno.mainModule.endsWith("stallprobe.ts")) Deno.exit(await main(Deno.args));
+if (import.meta.main) Deno.exit(await main(Deno.args));

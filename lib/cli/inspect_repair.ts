@@ -212,7 +212,7 @@ function warningsOf({ state, found, configuration, configurationIndex }: Verdict
     configuration.members.length > 1
       ? "this is a cluster of several nodes: with a member that forgot something, writes that clients were told are " +
         "done may vanish on all of them"
-      : "writes that clients were told are done are among what is lost, if they stood there",
+      : "writes that clients were told are done may be among them",
   );
   if (last === 0) warnings.push("nothing is left: the next start founds the cluster again, without data");
   const before = identity?.incarnation ?? "";

@@ -26,12 +26,13 @@ export interface Receiving {
   isComplete: boolean;
 }
 
-/** This node has a snapshot, whole and durable, of what it had applied. */
+/** This node has a snapshot, whole and durable, of what it had applied: a newer one, or once more the newest. */
 export function onSnapshotTaken(state: State, snapshot: SnapshotMetadata): void {
   const { lastIncludedIndex } = snapshot;
   assert(lastIncludedIndex <= state.handedOutIndex, "a snapshot holds what was applied");
-  assert(lastIncludedIndex > (state.snapshot?.lastIncludedIndex ?? 0), "snapshots grow newer");
+  assert(lastIncludedIndex >= (state.snapshot?.lastIncludedIndex ?? 0), "snapshots never grow older");
   state.snapshot = snapshot;
+  state.suspectIndex = 0;
 }
 
 /** Cuts the log in front, up to `index`; what is behind the snapshot, and what followers are about to need, stays. */
@@ -108,9 +109,12 @@ export function onInstallSnapshot(state: State, request: InstallSnapshot): strin
     return null;
   }
   const { receiving } = state;
+  if (receiving?.isComplete && receiving.lastIncludedIndex === lastIncludedIndex) {
+    receiving.from = from; // it is being looked at, and then serves under any leader
+    return null;
+  }
   const isSame = receiving?.from === from && receiving.lastIncludedIndex === lastIncludedIndex;
-  const isNext = isSame ? receiving.offset === offset && !receiving.isComplete : offset === 0;
-  if (isSame && receiving.isComplete) return null; // it is being looked at; then it is acknowledged
+  const isNext = offset === (isSame ? receiving.offset : 0);
   if (!isNext) {
     const wanted = isSame ? receiving.offset : 0;
     const response = { ...answer, lastIncludedIndex, offset: wanted, isDamaged: false };
@@ -136,7 +140,8 @@ export function onInstallSnapshot(state: State, request: InstallSnapshot): strin
 export function install(state: State, snapshot: SnapshotMetadata): boolean {
   const { log } = state;
   const { lastIncludedIndex, lastIncludedTerm } = snapshot;
-  state.receiving = null;
+  const isNewer = (state.receiving?.lastIncludedIndex ?? 0) > lastIncludedIndex; // by another leader, meanwhile
+  if (!isNewer) state.receiving = null;
   const isInLog = lastIncludedIndex <= log.lastIndex && lastIncludedIndex > log.base.index &&
     log.termAt(lastIncludedIndex) === lastIncludedTerm;
   if (lastIncludedIndex <= state.commitIndex || isInLog || state.role.name !== "follower") return false;

@@ -233,7 +233,7 @@ export class Server {
     if (this.#isOver) return;
     if (isSlice) this.#io.clock.after(0, () => this.#wake());
     this.#freshness.onApplied(this.#machine.appliedIndex);
-    if (this.#closing === null) this.#snapshotter.takeWhenDue(this.#machine.appliedIndex);
+    if (this.#closing === null) this.#snapshotter.takeWhenDue();
     this.#clients.flush();
     this.#report();
     this.#finishClosing();

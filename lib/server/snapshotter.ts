@@ -89,14 +89,13 @@ export class Snapshotter {
     this.#isStopped = true;
   }
 
-  /** Takes a snapshot of the state after `appliedIndex` when it is time to. */
-  takeWhenDue(appliedIndex: number): void {
-    if (this.#takingIndex !== null || this.#isStopped || !this.#isDue(appliedIndex)) return;
-    const { raft } = this.#node;
-    if (this.#io.clock.now() < this.#notBefore || appliedIndex <= (raft.snapshot?.lastIncludedIndex ?? 0)) {
-      return;
-    }
-    this.#take(appliedIndex);
+  /** Takes a snapshot of the applied state when it is time to. */
+  takeWhenDue(): void {
+    const { raft, machine } = this.#node;
+    if (this.#takingIndex !== null || this.#isStopped || this.#io.clock.now() < this.#notBefore) return;
+    const newest = raft.snapshot?.lastIncludedIndex ?? 0;
+    if (raft.suspectIndex > 0 && raft.suspectIndex === newest) this.#lookAgain(newest);
+    else if (machine.appliedIndex > newest && this.#isDue(newest)) this.#take();
   }
 
   /** Puts the bytes that it asks for into a message; null: that snapshot is not there any more. */
@@ -133,10 +132,22 @@ export class Snapshotter {
     });
   }
 
-  #isDue(appliedIndex: number): boolean {
+  /** A follower found the newest snapshot not to be whole. If that is so here too, another one takes its place. */
+  #lookAgain(newest: number): void {
     const { raft, storage } = this.#node;
-    const newest = raft.snapshot?.lastIncludedIndex ?? 0;
-    if (raft.suspectIndex > 0 && raft.suspectIndex === newest && appliedIndex > newest) return true;
+    this.#takingIndex = newest;
+    this.#read(newest, null, (_reader, problem) => {
+      this.#takingIndex = null;
+      if (raft.snapshot!.lastIncludedIndex !== newest) return;
+      if (problem === null) return raft.onSnapshotTaken(raft.snapshot!);
+      this.#options.log("error", `${snapshotName(newest)} is damaged (${problem}): it is made again`);
+      storage.snapshots.doubt(newest);
+      this.#take();
+    });
+  }
+
+  #isDue(newest: number): boolean {
+    const { storage } = this.#node;
     const { snapshotLogBytes, snapshotEntries } = this.#options.limits;
     const bytes = Math.min(
       Math.max(snapshotLogBytes, storage.snapshots.size(newest)),
@@ -145,12 +156,13 @@ export class Snapshotter {
     return this.#bytes >= bytes * this.#patience || this.#entries >= snapshotEntries * this.#patience;
   }
 
-  #take(index: number): void {
-    const { raft, storage } = this.#node;
+  #take(): void {
+    const { raft, storage, machine } = this.#node;
     const { log } = this.#options;
+    const index = machine.appliedIndex;
     this.#takingIndex = index;
     const metadata = raft.snapshotAt(index);
-    const state = this.#node.machine.store.snapshot();
+    const state = machine.store.snapshot();
     const contents = { clusterId: this.#node.clusterId(), keys: state.keys, sessions: state.sessions };
     this.#restart();
     this.#write(metadata, encodeSnapshot(metadata, contents, state.lines()), (error) => {
@@ -163,7 +175,7 @@ export class Snapshotter {
           );
         }
         storage.snapshots.confirm(index);
-        if (index <= (raft.snapshot?.lastIncludedIndex ?? 0)) return this.#tidy(); // a newer one came meanwhile
+        if (index < (raft.snapshot?.lastIncludedIndex ?? 0)) return this.#tidy(); // a newer one came meanwhile
         raft.onSnapshotTaken(metadata);
         log(
           "info",
@@ -255,11 +267,12 @@ export class Snapshotter {
     const whole = storage.snapshots.whole.filter((index) => index <= newest);
     const kept = [...whole.slice(-2), ...raft.transfers];
     const isKept = (index: number): boolean =>
-      index > newest || kept.includes(index) || index === this.#takingIndex || raft.transfers.includes(index);
+      kept.includes(index) || raft.transfers.includes(index) || index === this.#takingIndex ||
+      index === raft.receivingIndex || index === raft.snapshot?.lastIncludedIndex; // as it is then, not now
     storage.snapshots.keepOnly(isKept, (error) => {
       if (this.#isStopped) return;
       if (error !== null) return onDiskError(error);
-      if (kept.length < 2) return; // the log before the only one is the only other copy
+      if (whole.length < 2) return; // the log before the only one is the only other copy
       const oldest = Math.min(...kept);
       raft.compact(Math.max(oldest, raft.baseIndex));
       storage.compact(oldest, (error) => {

@@ -188,7 +188,9 @@ class LogReader {
   /** Returns what is wrong with the first line of a segment, or null. */
   #takeHeader(header: ReturnType<typeof decodeHeader>, name: string): string | null {
     if (header === null) return "the header is not whole";
-    this.#takeMark(header.before, `the header of ${name}`);
+    const { before } = header;
+    if (before.index === this.#view.base.index && before.crc === this.#view.base.crc) this.#isAnchored = true;
+    this.#takeMark(before, `the header of ${name}`);
     return null;
   }
 

@@ -95,6 +95,11 @@ export class SnapshotFiles {
     this.#whole.add(index);
   }
 
+  /** Another node found the snapshot not to be whole. */
+  doubt(index: number): void {
+    this.#whole.delete(index);
+  }
+
   /** Up to `length` bytes from `offset`. */
   read(index: number, offset: number, length: number): Uint8Array {
     return this.#disk.readRange(snapshotName(index), offset, length);

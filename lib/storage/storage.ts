@@ -206,9 +206,11 @@ export class Storage {
       keep: this.#log.lastIndex,
       entries: [],
     };
+    const superseded = supersededAmong(writes);
     for (const write of writes) {
       if (write.hardState !== null) plan.hardState = laterOf(plan.hardState, write.hardState);
       plan.chunks.push(...write.chunks);
+      if (superseded.has(write)) continue;
       if (write.snapshot !== null) {
         plan.snapshot = write.snapshot;
         plan.keep = write.snapshot.lastIncludedIndex;
@@ -252,6 +254,21 @@ export class Storage {
       });
     }
   }
+}
+
+/**
+ * The writes whose entries and snapshot a later one of them makes void. They cannot be planned for: when the batch is
+ * given a second time, because the disk was full, the log may have been cut below them already.
+ */
+function supersededAmong(writes: readonly Write[]): Set<Write> {
+  const superseded = new Set<Write>();
+  let next = Infinity;
+  for (const write of writes.toReversed()) {
+    const first = write.snapshot !== null ? 0 : write.entries[0]?.index ?? Infinity;
+    if (first >= next) superseded.add(write);
+    next = Math.min(next, first);
+  }
+  return superseded;
 }
 
 /** Adds the entries of a write to what a batch does; they may replace some of it. */

@@ -322,7 +322,7 @@ Deno.test("inspect --repair --accept-loss lets the only node of a cluster go on 
     const { code, stdout, stderr } = await kvapp(["inspect", folder, "--repair", "--accept-loss"]);
     assertEquals([code, stderr], [0, ""]);
     assertStringIncludes(stdout, "entries from index 5 on are lost\n");
-    assertStringIncludes(stdout, "writes that clients were told are done are among what is lost");
+    assertStringIncludes(stdout, "writes that clients were told are done may be among them");
     assertStringIncludes(stdout, `incarnation ${incarnation}, start 2, a member since entry 1\n`);
     assertStringIncludes(stdout, `${folder}/damaged/start-2-log-1-byte-`);
     assertEquals((await inspect(folder)).code, 0);
@@ -471,7 +471,7 @@ Deno.test("inspect --repair leaves a folder with which the node comes back into 
     const { code, stdout } = await kvapp(["inspect", `${parent}/1`, "--repair"]);
     assertEquals(code, 0);
     assertStringIncludes(stdout, "not admitted\n");
-    await start(1).until("it takes part");
+    await start(1).until("takes part");
     assertEquals((await client("get", "b")).stdout, "1\n");
     await stop(1);
     const report = JSON.parse((await kvapp(["inspect", `${parent}/1`, "--json"])).stdout);

@@ -42,7 +42,8 @@ Deno.test("Server.constructor() refuses writes and serves reads while all disks 
   cluster.run(1000);
   const leader = cluster.leader!;
   const reply = cluster.client(leader).ask(put);
-  assertEquals([reply.ok, reply.error, reply.definite], [false, "diskFull", true]);
+  const { code, definite } = reply.error as { code: string; definite: boolean };
+  assertEquals([reply.ok, code, definite], [false, "diskFull", true]);
   assertEquals(cluster.client(leader).ask({ op: "get", key: "a" }).value, "1");
   assertEquals(cluster.nodes.map(({ stopped }) => stopped), [null, null, null]);
   setFull(cluster.nodes, false);

@@ -114,8 +114,7 @@ Deno.test("Snapshotter.takeWhenDue() gives a snapshot up when there is no room, 
   assertEquals(files(node), [newest(node)]);
 });
 
-// TODO: #tidy() keeps whatever is newer than the newest snapshot, and so the unfinished one too.
-Deno.test.ignore(
+Deno.test(
   "Snapshotter.takeWhenDue() gives back the room of what it wrote when there is no more",
   () => {
     const { cluster, node } = withoutRoom("room back");

@@ -37,6 +37,9 @@ export class Cluster {
   /** Called when a node is about to say for whom it votes, itself included. */
   onVote: (node: Node) => void = () => {};
 
+  /** Any node may stop by itself: a test brings about what nobody can go on from. */
+  mayStop = false;
+
   constructor(readonly world: World, readonly scenario: Scenario) {
     for (let id = 1; id <= scenario.nodes; id++) {
       const machine = world.machine(`n${id}`, (io) => {
@@ -184,7 +187,7 @@ export class Cluster {
       limits: this.scenario.limits,
       log: (level, message) => this.world.note(machine.name, `${level}: ${message}`),
       onStop: (error) => {
-        if (!node.mayStop) {
+        if (!node.mayStop && !this.mayStop) {
           throw new Violation("running", `${machine.name} stopped by itself: ${error.stack}`);
         }
         this.world.scheduler.schedule(0, null, `${machine.name} stops`, () => {

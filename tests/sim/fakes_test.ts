@@ -165,6 +165,7 @@ Deno.test("Machine.resume() keeps the order of bytes that arrive at that very mo
       world.scheduler.schedule(i * 2, null, "send", () => send(`${i} `));
       if (i % 10 === 3) world.scheduler.schedule(i * 2, null, "pause", () => far.pause());
       if (i % 10 === 8) world.scheduler.schedule(i * 2, null, "resume", () => far.resume());
+      if (i % 20 === 18) world.scheduler.schedule(i * 2, null, "pause again", () => far.pause());
     }
     runFor(world, 1000);
     assertEquals(got.join("").trim().split(" ").map(Number), Array.from({ length: 50 }, (_, i) => i));

@@ -117,7 +117,7 @@ for (const nodes of sizes) {
     }
     for (const { server } of wiped) assertEquals(server!.raft.lastIndex, 0, "nothing is founded");
     // Members that abstain for good may stop by themselves, once they know.
-    for (const node of scene.cluster.nodes) node.mayStop = true;
+    scene.cluster.mayStop = true;
     scene.start([holder]);
     scene.run(5000);
     for (const node of wiped) refuses(scene, node, "never");
@@ -140,7 +140,7 @@ for (const nodes of sizes) {
     scene.loseFolder(...wiped);
     scene.run(500);
     scene.cluster.damage(holder, { file: "state.json", bit: 100 });
-    for (const node of scene.cluster.nodes) node.mayStop = true;
+    scene.cluster.mayStop = true;
     scene.start([holder]);
     for (let i = 1; i <= 15; i++) {
       scene.run(1000);
@@ -200,9 +200,8 @@ for (const nodes of sizes) {
       const line = node.durable.lines().find((one) => one.index === index && !one.isMark)!;
       scene.cluster.damage(node, { file: line.file, bit: (line.from + 60) * 8 });
     }
-    for (const node of scene.cluster.nodes) node.mayStop = true;
+    scene.cluster.mayStop = true;
     scene.start();
-    for (const node of scene.cluster.nodes) node.mayStop = true;
     while (scene.stopped.size === 0) {
       for (const node of scene.cluster.up) {
         for (const key of ["k5", "k10", "k20"]) {

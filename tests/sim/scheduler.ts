@@ -19,6 +19,8 @@ export interface Event {
   what: string;
   /** null: cancelled. */
   run: (() => void) | null;
+  /** Among what a pause holds up, the lower goes first, however often a new pause holds it up again. */
+  heldOrder?: number;
 }
 
 /** One run of a process, from its start to its crash. Its events die with it. */
@@ -39,6 +41,7 @@ export class Scheduler {
   #now = 0;
   #heap: Event[] = [];
   #nextOrder = 1;
+  #nextHeldOrder = 1;
   #currentOrder = 0;
   #random: Random;
   /** Delays are rounded up to multiples of this many microseconds, so that many events fall on one moment. */
@@ -81,6 +84,7 @@ export class Scheduler {
     for (let event = this.#pop(); event !== null; event = this.#pop()) {
       if (event.run === null || event.owner?.alive === false) continue;
       if (event.owner?.paused) {
+        event.heldOrder ??= this.#nextHeldOrder++;
         event.owner.held.push(event);
         continue;
       }
@@ -94,7 +98,8 @@ export class Scheduler {
   /** Runs `run` at once if `life` can, later if it is paused, never if it is dead. */
   deliver(life: Life, what: string, run: () => void): void {
     if (!life.alive) return;
-    const event = { time: this.#now, order: 0, owner: life, what, run };
+    const heldOrder = this.#nextHeldOrder++;
+    const event = { time: this.#now, order: 0, owner: life, what, run, heldOrder };
     if (life.paused) life.held.push(event);
     else if (life.lastHeldOrder > this.#currentOrder) this.#addHeld(life, event);
     else run();
@@ -103,7 +108,7 @@ export class Scheduler {
   /** Ends a pause: all that was held happens now, in its order. */
   resume(life: Life): void {
     life.paused = false;
-    const held = life.held;
+    const held = life.held.sort((a, b) => a.heldOrder! - b.heldOrder!);
     life.held = [];
     for (const event of held) this.#addHeld(life, event);
   }

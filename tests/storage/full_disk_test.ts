@@ -22,19 +22,23 @@ function batches(): Write[][] {
   const second = entriesAfter(first[2]!, { count: 4, term: 1, size: 200 }); // in a new segment
   const instead = entriesAfter(first[1]!, { count: 2, term: 2, size: 200 }); // cuts over a boundary
   const more = entriesAfter(instead[1]!, { count: 1, term: 2, size: 200 });
+  // Waits behind the others when a conflict comes that cuts below all of it.
+  const waiting = entriesAfter(more[0]!, { count: 2, term: 2, size: 200 });
+  const again = entriesAfter(instead[0]!, { count: 3, term: 3, size: 200 });
   const theirs = [
     ...first.slice(0, 2),
-    ...instead,
-    ...entriesAfter(instead[1]!, { count: 16, term: 3, size: 200 }),
+    instead[0]!,
+    ...again,
+    ...entriesAfter(again[2]!, { count: 13, term: 3, size: 200 }),
   ];
   const metadata = metadataAt(theirs, 15);
   const chunks = chunkWrites(snapshotAt(theirs, 15, { lines: stateLines(20) }), metadata, 300);
-  chunks[0]!.hardState = inTerm(3);
   return [
     [write(first, inTerm(1))],
     [write(second)],
     [write(instead, inTerm(2))],
     [write(more), write([], { ...inTerm(2), votedFor: 2 })],
+    [write(waiting), write(again, inTerm(3))],
     chunks.slice(0, 2),
     [...chunks.slice(2), write([], inTerm(4))],
     [install(metadata, theirs.slice(15, 18))],

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import type { Entry } from "../../lib/raft/types.ts";
 import { snapshotName } from "../../lib/storage/snapshot_files.ts";
 import { Storage } from "../../lib/storage/storage.ts";
@@ -264,9 +264,10 @@ Deno.test("recover() finds damage when a snapshot that took the log's place is n
     putSnapshots(folder, log, 6);
     const theirs = otherLog(log, { keep: 8, last: 20 + count });
     const metadata = metadataAt(theirs, 20);
+    folder.do((done) => storage.append([write([], inTerm(3))], done));
     folder.do((done) => storage.append(chunkWrites(snapshotAt(theirs, 20), metadata, 4096), done));
     const all = install(metadata, theirs.slice(20));
-    folder.do((done) => storage.append([write([], inTerm(3)), all], done));
+    folder.do((done) => storage.append([all], done));
     folder.put(snapshotName(20), snapshotAt(theirs, 20).subarray(0, -1));
     folder.operations = [];
     const found = damaged(folder, "entry 7: it is not there", "durable up to entry 20");
@@ -292,6 +293,34 @@ Deno.test("recover() gives up a log that a crash left beside the snapshot that t
       holds(folder, isOwn ? log : theirs.slice(0, index), { base: index, keep: index });
     }
   }
+});
+
+Deno.test("open() saves a torn tail aside that begins right behind a snapshot, with the log before it gone", () => {
+  const { folder, storage, log } = withLog(threes);
+  putSnapshots(folder, log, 9);
+  folder.do((done) => storage.compact(9, done));
+  const [name] = names(folder, "log/");
+  const bytes = folder.disk.read(name!)!;
+  const header = bytes.indexOf(10) + 1;
+  folder.put(name!, bytes.subarray(0, header + 30));
+  open(folder, options);
+  const saved = names(folder, "torn/").map((name) => folder.disk.read(name));
+  assertEquals(saved, [bytes.slice(header, header + 30)]);
+  holds(folder, log.slice(0, 9), { base: 9, keep: 9 });
+});
+
+Deno.test("recover() gives up a log that goes another way behind a snapshot whose own entry it cannot read", () => {
+  const { folder, storage, log } = withLog([12, 1]);
+  const theirs = otherLog(log, { keep: 5, last: 9 });
+  folder.do((done) => storage.append([write([], inTerm(3))], done));
+  folder.do((done) => storage.append(chunkWrites(snapshotAt(theirs, 9), metadataAt(theirs, 9), 4096), done));
+  const [name] = names(folder, "log/");
+  const bytes = folder.disk.read(name!)!;
+  bytes[new TextDecoder().decode(bytes).indexOf(`"index":9,`)]! ^= 1;
+  folder.put(name!, bytes);
+  const found = recoverAgain(folder);
+  assertEquals([found.damage, found.entries], [null, []], "what vouches for its end does not matter");
+  holds(folder, theirs, { base: 9, keep: 9 });
 });
 
 Deno.test("recover() goes on behind a snapshot that is right before a segment, whatever is left of those before", () => {
