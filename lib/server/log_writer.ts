@@ -130,14 +130,17 @@ export class LogWriter {
   /** Nothing of the entries is on the disk; the state file may be. */
   #onFull(writes: Write[]): void {
     this.#isFull = true;
-    const { currentTerm, votedFor } = this.#storage.hardState;
+    const { currentTerm, votedFor, admittedIndex } = this.#storage.hardState;
     const last = writes.findLast(({ hardState }) => hardState !== null)?.hardState;
-    const isSaved = last == null || last.currentTerm === currentTerm && last.votedFor === votedFor;
-    this.#isStateDue = !isSaved || this.#waiting.some(({ hardState }) => hardState !== null);
+    const isSaved = last == null ||
+      last.currentTerm === currentTerm && last.votedFor === votedFor && last.admittedIndex === admittedIndex;
+    const isNewer = this.#waiting.some(({ hardState }) => hardState !== null);
+    this.#isStateDue = !isSaved || isNewer;
     if (isSaved) {
       writes = writes.map((write) => this.#sendVotes(write)).filter((write) => !needsNoDisk(write));
     }
     this.#waiting = [...writes, ...this.#waiting];
+    if (isNewer) this.#writeNext();
   }
 
   /** Sends what of a write claims only the state file; its other messages wait. */

@@ -12,7 +12,7 @@ import { chunkBytesMax } from "../protocol/peer_protocol.ts";
 import type { InstallSnapshot } from "../raft/messages.ts";
 import type { Raft } from "../raft/raft.ts";
 import type { Entry, SnapshotMetadata } from "../raft/types.ts";
-import { encodeSnapshot, SnapshotReader } from "../storage/snapshot_format.ts";
+import { encodeSnapshot, type Reading, SnapshotReader } from "../storage/snapshot_format.ts";
 import { snapshotName } from "../storage/snapshot_files.ts";
 import { FolderError, type Storage } from "../storage/storage.ts";
 import type { ServerOptions } from "./options.ts";
@@ -95,7 +95,9 @@ export class Snapshotter {
     if (this.#takingIndex !== null || this.#isStopped || this.#io.clock.now() < this.#notBefore) return;
     const newest = raft.snapshot?.lastIncludedIndex ?? 0;
     if (raft.suspectIndex > 0 && raft.suspectIndex === newest) this.#lookAgain(newest);
-    else if (machine.appliedIndex > newest && this.#isDue(newest)) this.#take();
+    else if (machine.appliedIndex > newest && this.#isDue(newest)) {
+      if (machine.appliedIndex !== raft.receivingIndex) this.#take(); // one file cannot be both
+    }
   }
 
   /** Puts the bytes that it asks for into a message; null: that snapshot is not there any more. */
@@ -114,7 +116,8 @@ export class Snapshotter {
     const { log } = this.#options;
     const store = new Store();
     this.#read(index, (line) => store.restoreLine(line), (reader, problem) => {
-      const { metadata } = reader;
+      const { metadata, clusterId } = reader;
+      if (problem === null && clusterId !== this.#node.clusterId()) problem = `it is of cluster ${clusterId}`;
       problem ??= metadata!.lastIncludedIndex === index ? store.finishRestore(index) : "it is another one";
       if (problem === null) {
         storage.snapshots.confirm(index);
@@ -243,7 +246,7 @@ export class Snapshotter {
       if (this.#isStopped) return;
       const next = pieces.next();
       if (next.done) return then(reader, reader.contents === null ? "it ends too early" : null);
-      const reading = reader.take(next.value);
+      const reading = takeSafely(reader, next.value);
       if (typeof reading === "object") return then(reader, reading.bad);
       clock.after(0, slice);
     };
@@ -279,6 +282,16 @@ export class Snapshotter {
         if (error !== null && !this.#isStopped) onDiskError(error);
       });
     });
+  }
+}
+
+/** What a newer version wrote is no use either. */
+function takeSafely(reader: SnapshotReader, bytes: Uint8Array): Reading {
+  try {
+    return reader.take(bytes);
+  } catch (error) {
+    if (error instanceof FolderError) return { bad: error.message };
+    throw error;
   }
 }
 

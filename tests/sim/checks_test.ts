@@ -34,6 +34,7 @@ function cluster(): { invariants: Invariants; nodes: [FakeNode, FakeNode, FakeNo
       commitIndex: 0,
       baseIndex: 0,
       admittedIndex: 1,
+      receivingIndex: null,
       snapshot: null as { lastIncludedIndex: number } | null,
       get lastIndex() {
         return log.length;

@@ -39,6 +39,8 @@ export class Cluster {
 
   /** Any node may stop by itself: a test brings about what nobody can go on from. */
   mayStop = false;
+  /** Snapshots that rotted while others made up for them. */
+  rottenSnapshots = 0;
 
   constructor(readonly world: World, readonly scenario: Scenario) {
     for (let id = 1; id <= scenario.nodes; id++) {
@@ -131,6 +133,29 @@ export class Cluster {
     if (places.length === 0) return;
     const { file, from, end } = random.pick(places);
     this.damage(node, { file, bit: from * 8 + random.below((end - from) * 8) });
+  }
+
+  /**
+   * One bit of the newest snapshot of a node, which may be at work, is another one from now on, when the older one and
+   * the log behind it can make up for that: nothing is lost then, but what is sent of it is bad.
+   */
+  rotSnapshot({ server, durable, machine: { disk, name } }: Node, random: Random): void {
+    const { snapshot, lastIndex } = durable;
+    const [file] = disk.durableNames().filter((name) =>
+      name.startsWith("snapshots/") && name.includes(`0${snapshot.index}.`)
+    );
+    const isInUse = server === null || server.raft.snapshot?.lastIncludedIndex === snapshot.index;
+    if (file === undefined || !isInUse) return;
+    const bit = random.below(disk.durable(file)!.length * 8);
+    disk.rot(file, bit);
+    durable.afterLoss(false);
+    if (durable.snapshot.index > 0 && durable.lastIndex === lastIndex) {
+      this.rottenSnapshots++;
+      this.world.note(name, `bit ${bit} of ${file} rots`);
+      return;
+    }
+    disk.rot(file, bit);
+    durable.afterLoss(false);
   }
 
   /** One bit of a file of a node that is down is another one from now on. */

@@ -107,8 +107,7 @@ Deno.test("recoverLog() repairs or abstains with a flipped bit in any line of th
   const { found } = victim;
   console.log(`${count} lines of the log: ${JSON.stringify(found)}`);
   assertEquals(found.torn, torn, "what is vouched for is never cut as torn");
-  assertGreater(found.abstained, 100);
-  assertGreater(found.harmless, 0, "nobody needs a mark");
+  assertGreater(found.abstained, 0.9 * count);
   assertEquals(scene.cluster.invariants.seen.admissions, found.abstained);
 });
 

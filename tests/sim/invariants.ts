@@ -22,6 +22,8 @@ export interface NodeView {
     /** 0: it abstains. */
     readonly admittedIndex: number;
     readonly snapshot: { lastIncludedIndex: number } | null;
+    /** The snapshot that it is being sent. */
+    readonly receivingIndex: number | null;
     entryAt(index: number): Entry | undefined;
     snapshotAt(index: number): { lastIncludedCrc: number };
   };
@@ -45,6 +47,7 @@ interface Watched {
   appliedIndex: number;
   snapshotIndex: number;
   admittedIndex: number;
+  receivingIndex: number | null;
   /** The crc of each entry of its log, from 1. */
   crcs: number[];
 }
@@ -58,6 +61,8 @@ export interface Seen {
   /** Snapshots that nodes took of their own state, and that they took over from another node. */
   snapshots: number;
   installs: number;
+  /** Nodes that were being sent a snapshot, and went down or were sent another one. */
+  interruptedInstalls: number;
   /** Nodes that abstained and were admitted again. */
   admissions: number;
 }
@@ -71,10 +76,13 @@ export class Invariants {
     rivalLeaders: 0,
     snapshots: 0,
     installs: 0,
+    interruptedInstalls: 0,
     admissions: 0,
   };
   /** Called with each entry once, in order, when the first node knows that it is committed. */
   onCommitted: (entry: Entry) => void = () => {};
+  /** Called when a node has begun to receive a snapshot. */
+  onReceiving: (id: number) => void = () => {};
   /** Index of the last committed entry. */
   committedIndex = 0;
   readonly #nodes: Watched[];
@@ -107,7 +115,9 @@ export class Invariants {
 
   /** A node is down. */
   onStop(id: number): void {
-    this.#nodes[id - 1]!.view = null;
+    const node = this.#nodes[id - 1]!;
+    if (node.receivingIndex !== null) this.seen.interruptedInstalls++;
+    node.view = null;
   }
 
   /** Whether the entry that is committed at `index` is on the disks of a majority now. */
@@ -180,7 +190,11 @@ export class Invariants {
     node.admittedIndex = admittedIndex;
   }
 
-  #countSnapshot(node: Watched, { snapshot }: NodeView["raft"]): void {
+  #countSnapshot(node: Watched, { snapshot, receivingIndex }: NodeView["raft"]): void {
+    const isOther = receivingIndex !== null && receivingIndex !== node.receivingIndex;
+    if (isOther && node.receivingIndex !== null) this.seen.interruptedInstalls++;
+    node.receivingIndex = receivingIndex;
+    if (isOther) this.onReceiving(node.id);
     const index = snapshot?.lastIncludedIndex ?? 0;
     if (index === node.snapshotIndex) return;
     check(index > node.snapshotIndex, "I8", () => `n${node.id}: the snapshot went back to ${index}`);
@@ -323,6 +337,7 @@ function unseen(): Omit<Watched, "id" | "durable" | "view"> {
     appliedIndex: 0,
     snapshotIndex: 0,
     admittedIndex: 0,
+    receivingIndex: null,
     crcs: [0],
   };
 }

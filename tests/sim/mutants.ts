@@ -41,6 +41,56 @@ export const mutants: Record<string, Mutant> = {
       to: "prevLogIndex > log.lastIndex",
     }],
   },
+  "abstaining-acknowledges": {
+    bug: "a leader counts what members that abstain have on their disks (incarnations.ts)",
+    changes: [{
+      file: "lib/raft/replication.ts",
+      from: "progress === undefined || progress.abstains ? 0",
+      to: "progress === undefined ? 0",
+    }],
+  },
+  "abstaining-votes": {
+    bug: "a node that has lost what it may have promised votes all the same (incarnations.ts)",
+    changes: [{
+      file: "lib/raft/election.ts",
+      from: "const upToDate = !abstains(state) &&\n    state",
+      to: "const upToDate = state",
+    }],
+  },
+  "admission-before-entry": {
+    bug: "a node notes that it is admitted before its disk has the entry that says so (incarnations.ts)",
+    changes: [{
+      file: "lib/raft/incarnations.ts",
+      from: "configurationIndex > 1 && !isDurable",
+      to: "configurationIndex > 1 && !isDurable && false",
+    }],
+  },
+  "damage-cut-as-torn": {
+    bug: "a damaged end of the log is cut like a torn one, whatever vouches for it (log_recovery.ts)",
+    changes: [{
+      file: "lib/storage/log_recovery.ts",
+      from: "log.damage !== null || (!isVouched && log.lost.length === 0)",
+      to: "log.damage !== null || log.lost.length === 0",
+    }],
+  },
+  "snapshot-unverified": {
+    bug: "a node takes over what it was sent of a snapshot without a look at its checksums (snapshotter.ts)",
+    changes: [{
+      file: "lib/server/snapshotter.ts",
+      from:
+        "      if (problem === null) {\n        storage.snapshots.confirm(index);\n        if (!raft.install",
+      to:
+        "      if (metadata !== null) {\n        storage.snapshots.confirm(index);\n        if (!raft.install",
+    }],
+  },
+  "compaction-too-far": {
+    bug: "the files of the log are removed beyond what the kept snapshots hold (snapshotter.ts)",
+    changes: [{
+      file: "lib/server/snapshotter.ts",
+      from: "storage.compact(oldest,",
+      to: "storage.compact(oldest + 10,",
+    }],
+  },
 };
 
 const root = new URL("../../", import.meta.url);

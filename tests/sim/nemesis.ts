@@ -39,6 +39,7 @@ export class Nemesis {
     cluster.onStopped = (node) => this.#restartLater(node);
     for (const node of cluster.nodes) this.#crashAtBoundaries(node);
     this.#crashVoters();
+    cluster.invariants.onReceiving = (id) => this.#crashInstaller(cluster.nodes[id - 1]!);
   }
 
   /** Crashes so far: processes that ended without being asked to. */
@@ -72,8 +73,10 @@ export class Nemesis {
   }
 
   readonly #armed = new Set<Node>();
-  /** So many voters will crash. */
-  #voters = 0;
+  /** What will happen to the next voters. */
+  #voters: ("crashVoter" | "wipeVoter")[] = [];
+  /** So many installs of snapshots will be interrupted. */
+  #installs = 0;
 
   #next(): void {
     const { gapMsMean, weights } = this.#cluster.scenario.faults;
@@ -118,8 +121,12 @@ export class Nemesis {
       case "crashWhileWriting":
         return void this.#armed.add(target);
       case "crashVoter":
-        this.#voters++;
+      case "wipeVoter":
+        this.#voters.push(kind);
         return this.#slowDisk(node); // a rival that is late asks the voter when it is back
+      case "crashInstaller":
+        this.#installs++;
+        return;
       case "crashAll":
         for (const each of this.#cluster.nodes) this.#crash(each);
         return;
@@ -141,6 +148,8 @@ export class Nemesis {
         return this.#lose(target, () => this.#cluster.wipe(target));
       case "rot":
         return this.#lose(target, () => this.#cluster.rot(target, this.#random));
+      case "rotSnapshot":
+        return this.#cluster.rotSnapshot(target, this.#random);
       case "reset":
         return this.#reset();
       case "slowHost":
@@ -166,14 +175,28 @@ export class Nemesis {
   /** Crashes nodes right after they gave a vote; they are back while the election goes on, and are asked again. */
   #crashVoters(): void {
     this.#cluster.onVote = (node) => {
-      if (this.#voters === 0) return;
-      this.#voters--;
+      const kind = this.#voters.shift();
+      if (kind === undefined) return;
       const { electionTimeoutMinMs } = this.#cluster.scenario.timing;
       const life = node.machine.life;
       this.#later(this.#random.between(0, 5), `crash the voter n${node.id}`, () => {
-        if (node.machine.life === life) this.#crash(node, this.#random.between(0, electionTimeoutMinMs / 4));
+        if (node.machine.life !== life) return;
+        const downMs = this.#random.between(0, electionTimeoutMinMs / 4);
+        if (kind === "crashVoter") this.#crash(node, downMs);
+        else this.#lose(node, () => this.#cluster.wipe(node), downMs);
       });
     };
+  }
+
+  /** Crashes a node that has begun to receive a snapshot, or the one that sends it. */
+  #crashInstaller(node: Node): void {
+    if (this.#installs === 0) return;
+    this.#installs--;
+    const target = this.#random.chance(0.7) ? node : this.#cluster.leader ?? node;
+    const { life } = target.machine;
+    this.#later(this.#random.between(0, 3), `crash the installer n${target.id}`, () => {
+      if (target.machine.life === life) this.#crash(target);
+    });
   }
 
   #crash(node: Node, downMs = this.#downMs()): void {
@@ -188,14 +211,14 @@ export class Nemesis {
    * A disk loses something while its machine is down. Only a minority may lack something at any time, or nobody could
    * make up for it: whoever lost something counts until it has been admitted again.
    */
-  #lose(node: Node, damage: () => void): void {
+  #lose(node: Node, damage: () => void, downMs = this.#downMs()): void {
     const { nodes } = this.#cluster;
     const lost = nodes.filter((one) => one === node || one.hasLost);
-    if (lost.length > (nodes.length - 1) / 2 || !this.#cluster.isFounded) return;
+    if (lost.length > (nodes.length - 1) / 2 || !this.#cluster.isFounded || this.#stopped) return;
     this.count.lost++;
     node.hasLost = true;
     if (node.server === null) return damage(); // it is started again anyway
-    this.#crash(node);
+    this.#crash(node, downMs);
     damage();
   }
 

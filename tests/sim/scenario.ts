@@ -18,6 +18,8 @@ export type FaultKind =
   | "crash"
   | "crashWhileWriting"
   | "crashVoter"
+  | "wipeVoter"
+  | "crashInstaller"
   | "crashAll"
   | "stop"
   | "partition"
@@ -33,7 +35,8 @@ export type FaultKind =
   | "diskError"
   | "diskFull"
   | "wipe"
-  | "rot";
+  | "rot"
+  | "rotSnapshot";
 
 /** Everything that a seed decides once. */
 export interface Scenario {
@@ -150,6 +153,8 @@ function drawFaults(random: Random, timing: Timing): Scenario["faults"] {
     crash: 2,
     crashWhileWriting: 3,
     crashVoter: 2,
+    wipeVoter: 0.5,
+    crashInstaller: 1,
     crashAll: 0.5,
     stop: 0.5,
     partition: 2,
@@ -166,6 +171,7 @@ function drawFaults(random: Random, timing: Timing): Scenario["faults"] {
     diskFull: 0.5,
     wipe: 0.5,
     rot: 1,
+    rotSnapshot: 1,
   };
   for (const kind of Object.keys(weights) as FaultKind[]) {
     weights[kind] *= random.chance(0.35) ? 0 : random.between(0.3, 2);

@@ -117,6 +117,7 @@ class Run {
       crashes: nemesis.crashes,
       partitions: nemesis.partitions,
       ...seen,
+      rottenSnapshots: this.cluster.rottenSnapshots,
       tornFiles: this.cluster.nodes.reduce((sum, { machine }) => sum + machine.disk.tornFiles, 0),
       entries: model.index,
       repeatedSessionWrites: model.repeated,
