@@ -5,6 +5,7 @@
  * @module
  */
 
+import { concat } from "../bytes.ts";
 import type { Connection, Listener, Network } from "./io.ts";
 
 /** A host that does not answer is given up after this time. */
@@ -238,15 +239,7 @@ class TcpConnection implements Connection {
       count++;
       length += chunk.length;
     }
-    const chunks = this.#queue.splice(0, count);
-    if (count === 1) return chunks[0]!;
-    const bytes = new Uint8Array(length);
-    let at = 0;
-    for (const chunk of chunks) {
-      bytes.set(chunk, at);
-      at += chunk.length;
-    }
-    return bytes;
+    return concat(this.#queue.splice(0, count));
   }
 
   /**

@@ -47,7 +47,7 @@ export interface Limits {
   clientBytesMax: number;
   /** Entries that are not yet committed. */
   uncommittedBytesMax: number;
-  /** Entries that are under way to one follower, not yet acknowledged. */
+  /** Entries that are under way to one follower, not yet acknowledged. One that catches up writes them with one fsync. */
   inflightBytesMax: number;
   /** Entries in one AppendEntries. */
   appendBytesMax: number;
@@ -76,7 +76,7 @@ export const defaultLimits: Limits = {
   replyBytesMax: 4 << 20,
   clientBytesMax: 256 << 20,
   uncommittedBytesMax: 64 << 20,
-  inflightBytesMax: 4 << 20,
+  inflightBytesMax: 1 << 20,
   appendBytesMax: 256 << 10,
   committedEntriesMax: 4096,
   peerQueueBytesMax: 128 << 20,

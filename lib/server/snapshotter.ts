@@ -6,6 +6,7 @@
  * @module
  */
 
+import { concat } from "../bytes.ts";
 import { DiskFull, type Io } from "../io/io.ts";
 import { Store } from "../kv/store.ts";
 import { chunkBytesMax } from "../protocol/peer_protocol.ts";
@@ -211,7 +212,7 @@ export class Snapshotter {
     let parts: Uint8Array[] = [];
     let bytes = 0;
     const flush = (isLast: boolean): void => {
-      storage.snapshots.write(metadata.lastIncludedIndex, offset, concat(parts, bytes), (error) => {
+      storage.snapshots.write(metadata.lastIncludedIndex, offset, concat(parts), (error) => {
         if (this.#isStopped) return;
         if (error !== null || isLast) return then(error);
         offset += bytes;
@@ -293,14 +294,4 @@ function takeSafely(reader: SnapshotReader, bytes: Uint8Array): Reading {
     if (error instanceof FolderError) return { bad: error.message };
     throw error;
   }
-}
-
-function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }

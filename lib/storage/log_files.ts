@@ -7,6 +7,7 @@
  */
 
 import { assert } from "../assert.ts";
+import { concat } from "../bytes.ts";
 import type { Disk } from "../io/io.ts";
 import type { Entry } from "../raft/types.ts";
 import { encodeHeader, encodeMark, type Identity, type Mark, noMark, segmentName } from "./formats.ts";
@@ -143,17 +144,4 @@ export class LogFiles {
   #removeLast(steps: Step[]): void {
     steps.push(...removal(this.#disk, segmentName(this.#segments.pop()!.first)));
   }
-}
-
-function concat(parts: Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0]!;
-  let length = 0;
-  for (const part of parts) length += part.length;
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }

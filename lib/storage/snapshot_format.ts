@@ -14,6 +14,7 @@
  * @module
  */
 
+import { concat } from "../bytes.ts";
 import { crc32, crcToHex } from "../crc32.ts";
 import type { Configuration, SnapshotMetadata } from "../raft/types.ts";
 import { checkOrigin, formatVersion, isMember, isWhole, seal, unseal } from "./formats.ts";
@@ -53,7 +54,7 @@ export function* encodeSnapshot(
     const check = seal({ block: ++blocks, lines: block.length, sum: crcToHex(crc32(bytes)) });
     block = [];
     units = 0;
-    return concat(bytes, check);
+    return concat([bytes, check]);
   };
   for (const line of lines) {
     block.push(line);
@@ -98,7 +99,7 @@ export class SnapshotReader {
     if (this.#reading === "whole" && bytes.length > 0) return this.#fail("something follows the last line");
     this.#rest = this.#blockAt === this.#rest.length
       ? bytes.slice()
-      : concat(this.#rest.subarray(this.#blockAt), bytes);
+      : concat([this.#rest.subarray(this.#blockAt), bytes]);
     if (this.#rest.length > blockBytesMax) return this.#fail(`a block has more than ${blockBytesMax} bytes`);
     this.#offset += this.#blockAt;
     this.#lineAt -= this.#blockAt;
@@ -193,11 +194,4 @@ function handOn(bytes: Uint8Array, onLine: (line: unknown) => string | null): st
     if (problem !== null) return problem;
   }
   return null;
-}
-
-function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(a.length + b.length);
-  bytes.set(a);
-  bytes.set(b, a.length);
-  return bytes;
 }

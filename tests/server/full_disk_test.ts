@@ -74,7 +74,7 @@ Deno.test("Server.constructor() votes with a full disk, more than once, and reme
   assertEquals([voter.server!.raft.currentTerm, voter.server!.raft.votedFor], [currentTerm, votedFor]);
 });
 
-Deno.test("DiskWatch.state tells of a disk that is full, and that it works again", () => {
+Deno.test("DiskWatch.onTick() tells of a disk that is full, and that it works again", () => {
   const cluster = new SmallCluster("states", { size: 1 });
   const [node] = cluster.nodes;
   const before = stateOf(cluster, node!);

@@ -139,7 +139,7 @@ Deno.test("append() without room leaves a folder that starts, with the term that
   }
 });
 
-Deno.test("flushMark(), saveIdentity() and SnapshotFiles.write() may be tried again when there was no room", () => {
+Deno.test("flushMark() and other small operations may be tried again when there was no room", () => {
   const log = entriesAfter(null, { count: 3, term: 1 });
   const { recording, storage } = after([[write(log, inTerm(1))]]);
   const fill = () => recording.fullAt = { call: recording.calls.length, leavesEmptyFile: true };

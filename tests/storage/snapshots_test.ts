@@ -196,7 +196,7 @@ Deno.test("SnapshotFiles.keepOnly() removes the other files, unfinished ones too
   assertEquals(again.snapshots.size(5), snapshotAt(log, 5).length);
 });
 
-Deno.test("SnapshotFiles does one thing after another, however many are asked for at once", () => {
+Deno.test("SnapshotFiles.write() does one thing after another, however many are asked for at once", () => {
   const { folder, storage: { snapshots } } = withLog(threes);
   const part = new Uint8Array(600_000).fill(1);
   const events: string[] = [];
