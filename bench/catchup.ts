@@ -193,7 +193,7 @@ async function main(args: string[]): Promise<number> {
       seconds: median(({ seconds }) => seconds),
       megabytesPerSecond: median((round) => round.megabytesPerSecond),
     };
-    console.log(JSON.stringify({ ...sizes, leader: leader.id, medians, rounds }));
+    console.log(JSON.stringify({ sizes, leader: leader.id, medians, rounds }));
   });
   return 0;
 }

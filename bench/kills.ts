@@ -10,8 +10,9 @@
  */
 
 import { parseArgs } from "@std/cli";
-import { type Client, ClientError, connect } from "../mod.ts";
+import { connect } from "../mod.ts";
 import { type TestCluster, type TestNode, until, withCluster } from "../tests/e2e/cluster.ts";
+import { findLost, Load } from "../tests/e2e/load.ts";
 
 /** How often to kill. */
 export interface Kills {
@@ -36,53 +37,6 @@ export interface KillReport {
 }
 
 const writers = 8;
-
-/** Clients that write without a pause, each under keys of its own. */
-class Load {
-  readonly acknowledged: Map<string, string> = new Map();
-  unknown = 0;
-  #isOver = false;
-  #running: Promise<unknown> = Promise.resolve();
-  #onAcknowledged: ((begunAt: number) => void)[] = [];
-
-  start(clients: readonly Client[]): void {
-    this.#running = Promise.all(clients.map((client, i) => this.#write(client, `w${i}`)));
-  }
-
-  async stop(): Promise<void> {
-    this.#isOver = true;
-    await this.#running;
-  }
-
-  /** Resolves when a write that begins from now on has been acknowledged. */
-  next(): Promise<void> {
-    const from = performance.now();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const look = (begunAt: number): void => {
-      if (begunAt < from) return;
-      this.#onAcknowledged = this.#onAcknowledged.filter((one) => one !== look);
-      resolve();
-    };
-    this.#onAcknowledged.push(look);
-    return promise;
-  }
-
-  async #write(client: Client, name: string): Promise<void> {
-    for (let i = 0; !this.#isOver; i++) {
-      const [key, value] = [`${name}/${i}`, `${Math.random()}`];
-      const begunAt = performance.now();
-      try {
-        await client.put(key, value);
-      } catch (error) {
-        if (!(error instanceof ClientError)) throw error;
-        if (!error.definite) this.unknown++;
-        continue;
-      }
-      this.acknowledged.set(key, value);
-      for (const look of this.#onAcknowledged) look(begunAt);
-    }
-  }
-}
 
 /** Kills nodes of a new cluster under load. Rejects when a node does not start or nothing can be written any more. */
 export async function killUnderLoad({ single, all }: Kills): Promise<KillReport> {
@@ -140,17 +94,6 @@ async function killAndStart(
       return status !== null && status.appliedIndex >= committed ? status : null;
     });
   }
-}
-
-async function findLost(cluster: TestCluster, acknowledged: Map<string, string>): Promise<string[]> {
-  const lost: string[] = [];
-  for (const node of cluster.nodes) {
-    const held = new Map((await node.keys()).map(({ key, value }) => [key, value]));
-    for (const [key, value] of acknowledged) {
-      if (held.get(key) !== value) lost.push(`node ${node.id}: ${key} is ${held.get(key)}, not ${value}`);
-    }
-  }
-  return lost;
 }
 
 function summary(samples: number[]): { median: number; max: number } | null {

@@ -6,15 +6,10 @@
 
 import type { TestNode } from "../tests/e2e/cluster.ts";
 
-/** The process that holds a node's folder. */
-export async function pidOf({ folder }: TestNode): Promise<number> {
-  return Number(await Deno.readTextFile(`${folder}/LOCK`));
-}
-
 /** Memory of a node's process in MiB: what it holds and the most that it has held; null: only Linux tells. */
 export async function mebibytesOf(node: TestNode): Promise<{ now: number; peak: number } | null> {
   if (Deno.build.os !== "linux") return null;
-  const status = await Deno.readTextFile(`/proc/${await pidOf(node)}/status`);
+  const status = await Deno.readTextFile(`/proc/${node.pid}/status`);
   const mebibytes = (name: string): number =>
     Math.round(Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]) / 1024);
   return { now: mebibytes("VmRSS"), peak: mebibytes("VmHWM") };
@@ -23,7 +18,7 @@ export async function mebibytesOf(node: TestNode): Promise<{ now: number; peak: 
 /** The processor time that a node's process has used so far, in milliseconds; null: only Linux tells. */
 export async function processorMs(node: TestNode): Promise<number | null> {
   if (Deno.build.os !== "linux") return null;
-  const text = await Deno.readTextFile(`/proc/${await pidOf(node)}/stat`);
+  const text = await Deno.readTextFile(`/proc/${node.pid}/stat`);
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" "); // the name before may hold spaces
   return (Number(fields[11]) + Number(fields[12])) * msPerClockTick;
 }

@@ -20,7 +20,10 @@ Deno.test("version is the same in deno.json and the program, and the changelog d
 Deno.test("deno.json describes each task, and each finds out for itself where JSR is", () => {
   assertEquals(Object.keys(config.tasks).sort(), [
     "bench",
+    "bench:catchup",
     "bench:kills",
+    "bench:restart",
+    "bench:stall",
     "bench:timings",
     "check",
     "compile",

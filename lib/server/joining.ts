@@ -71,7 +71,8 @@ export class Joining {
    * others stay, for what they have.
    */
   onTick(now: number): void {
-    const lost = this.#node.identity.lostMembers(this.#node.links.liveHellos());
+    // Of all that were heard: the first one that stops must not keep the others waiting for it.
+    const lost = this.#node.identity.lostMembers(this.#node.links.lastHellos());
     if (lost.length === 0) this.#lostSince = null;
     else this.#lostSince ??= now;
     const patienceMs = Math.max(hopeless.ms, hopeless.timeouts * this.#options.timing.electionTimeoutMaxMs);

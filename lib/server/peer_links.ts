@@ -113,6 +113,13 @@ export class PeerLinks implements LinkOwner {
     return hellos;
   }
 
+  /** What each peer said last, also those that are gone. */
+  lastHellos(): Map<NodeId, Hello> {
+    return new Map(
+      [...this.#peers].flatMap(([id, { known }]) => known === null ? [] : [[id, known] as const]),
+    );
+  }
+
   /** Whether this node can speak to `id` now. */
   isConnected(id: NodeId): boolean {
     return this.#linkTo(id) !== null;

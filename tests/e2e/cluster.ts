@@ -14,6 +14,9 @@ const patienceMs = 60_000;
 const pollMs = 10;
 const portsPerCluster = 8;
 
+/** A command that is given a node's own command as further arguments; none: that one runs by itself. */
+type Wrapper = readonly [string, ...string[]] | null;
+
 /** One node. It may run or not. */
 export class TestNode {
   readonly id: number;
@@ -27,15 +30,28 @@ export class TestNode {
   /** How its process ended, once it has; nobody has asked yet. */
   #ended: Ended | null = null;
   readonly #args: readonly string[];
+  readonly #wrapper: Wrapper;
 
   constructor(
-    { id, folder, port, args }: { id: number; folder: string; port: number; args: readonly string[] },
+    { id, folder, port, args, wrapper }: {
+      id: number;
+      folder: string;
+      port: number;
+      args: readonly string[];
+      wrapper: Wrapper;
+    },
   ) {
+    this.#wrapper = wrapper;
     this.id = id;
     this.folder = folder;
     this.raft = `127.0.0.1:${port}`;
     this.client = `127.0.0.1:${port + 1000}`;
     this.#args = ["serve", "--node-id", `${id}`, "--bind", this.raft, "--data-dir", folder, ...args];
+  }
+
+  /** The number of its process. */
+  get pid(): number {
+    return this.#running.pid;
   }
 
   get journal(): string {
@@ -45,7 +61,8 @@ export class TestNode {
   /** Starts its process; `more` are further words of its command line. */
   start(...more: string[]): void {
     if (this.#process !== null) throw new Error(`node ${this.id} runs already`);
-    const process = new Running([...this.#args, ...more]);
+    const options = this.#wrapper === null ? {} : { wrapper: this.#wrapper };
+    const process = new Running([...this.#args, ...more], options);
     this.#process = process;
     process.end().then((ended) => {
       if (this.#process === process) this.#ended = ended;
@@ -93,6 +110,12 @@ export class TestNode {
     }
   }
 
+  /** "ok", "full" or "stuck", or null when it does not answer. */
+  async diskState(): Promise<string | null> {
+    const status = await this.status();
+    return status === null ? null : (status.disk as { state: string }).state;
+  }
+
   /** All keys that it holds with their values and versions, asked of it alone. */
   async keys(): Promise<ListedEntry[]> {
     const all: ListedEntry[] = [];
@@ -126,10 +149,15 @@ export class TestNode {
 export class TestCluster {
   readonly nodes: TestNode[];
 
-  constructor(folder: string, ports: readonly number[], args: readonly string[]) {
+  constructor(
+    folder: string,
+    ports: readonly number[],
+    { args, wrapper }: { args: readonly string[]; wrapper: Wrapper },
+  ) {
     const cluster = ports.map((port) => `127.0.0.1:${port}`).join(",");
+    const all = { args: ["--cluster", cluster, ...args], wrapper };
     this.nodes = ports.map((port, i) =>
-      new TestNode({ id: i + 1, folder: `${folder}/${i + 1}`, port, args: ["--cluster", cluster, ...args] })
+      new TestNode({ id: i + 1, folder: `${folder}/${i + 1}`, port, ...all })
     );
   }
 
@@ -154,12 +182,12 @@ export class TestCluster {
     });
   }
 
-  /** The index that all nodes, none missing, have applied, with nothing left to do. */
+  /** The index that all nodes, none missing or abstaining, have applied, with nothing left to do. */
   settled(): Promise<number> {
     return until("all nodes have applied the whole log", async () => {
       const all = await Promise.all(this.nodes.map((node) => node.status()));
       const indexes = all.flatMap((it) =>
-        it === null ? [-1] : [it.appliedIndex, it.lastLogIndex, it.commitIndex]
+        it === null || it.abstains ? [-1] : [it.appliedIndex, it.lastLogIndex, it.commitIndex]
       );
       const isSame = indexes.every((index) => index === indexes[0]);
       return isSame && all.some((it) => it?.role === "leader") ? indexes[0]! : null;
@@ -175,13 +203,14 @@ export const steady: string[] = ["--election-timeout-min", "1000", "--election-t
  * failed, prints what they wrote.
  */
 export async function withCluster(
-  options: { nodes: number; start?: boolean; args?: string[] },
+  options: { nodes: number; start?: boolean; args?: string[]; wrapper?: Wrapper },
   body: (cluster: TestCluster, folder: string) => Promise<void>,
 ): Promise<void> {
   const claim = claimPorts();
   try {
     await withFolder(async (folder) => {
-      const cluster = new TestCluster(folder, claim.ports.slice(0, options.nodes), options.args ?? []);
+      const { nodes, args = [], wrapper = null } = options;
+      const cluster = new TestCluster(folder, claim.ports.slice(0, nodes), { args, wrapper });
       try {
         if (options.start ?? true) cluster.start();
         await body(cluster, folder);

@@ -218,9 +218,11 @@ Deno.test("the raft port refuses a stranger who says hello as a node that it is 
       clusterId: null,
       members: null,
       founded: false,
+      admitted: 1,
+      hasRoom: true,
     };
     const cases = [
-      [hello, "has another data folder than the one this cluster knows"],
+      [hello, `the data folder of node ${victim.id} was replaced by another one`],
       [{ ...hello, nodeId: 9 }, "node 9 is not in this node's --cluster"],
       [{ ...hello, nodeId: leader.id }, `it calls itself node ${leader.id}, as this node does`],
       [{ ...hello, versions: { min: 7, max: 8 } }, "it speaks the protocol versions 7 to 8"],

@@ -45,7 +45,7 @@ function cluster(): { invariants: Invariants; nodes: [FakeNode, FakeNode, FakeNo
     const view = { raft, store: { digest: () => node.digest }, appliedIndex: 0 };
     const crcs = [0];
     const has = (index: number, committed: readonly number[]): boolean => crcs[index] === committed[index];
-    const durable = { currentTerm: 0, votedFor: null as number | null, crcs, has };
+    const durable = { currentTerm: 0, votedFor: null as number | null, crcs, has, admit: () => {} };
     const node: FakeNode = {
       durable,
       view,

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { DiskFull } from "../../lib/io/io.ts";
 import type { ServerOptions } from "../../lib/server/options.ts";
 import { Server } from "../../lib/server/server.ts";
 import { DurableState } from "./durable_state.ts";
@@ -26,6 +27,8 @@ export interface Node {
   mayStop: boolean;
   /** Its disk lost something, and it has not been admitted again. */
   hasLost: boolean;
+  /** Its log ended here, with something to vouch for it, before it rotted while the node was down; 0: it did not. */
+  rottenIndex: number;
 }
 
 /** The nodes. */
@@ -49,9 +52,18 @@ export class Cluster {
         node.server = server;
         node.mayStop = false;
         this.invariants.onStart(id, server);
+        this.#checkRotten(node, server);
       });
       const durable = new DurableState(machine.name, machine.disk);
-      const node: Node = { id, machine, durable, server: null, mayStop: false, hasLost: false };
+      const node: Node = {
+        id,
+        machine,
+        durable,
+        server: null,
+        mayStop: false,
+        hasLost: false,
+        rottenIndex: 0,
+      };
       this.nodes.push(node);
     }
     const durables = this.nodes.map((node) => node.durable);
@@ -104,6 +116,7 @@ export class Cluster {
   wipe(node: Node): void {
     this.world.note(node.machine.name, "gets an empty disk");
     node.durable.beforeLoss();
+    node.rottenIndex = 0;
     node.machine.disk.wipe();
     node.durable.afterLoss(true);
   }
@@ -132,6 +145,7 @@ export class Cluster {
     const places: { file: string; from: number; end: number }[] = random.chance(0.5) ? files : lines;
     if (places.length === 0) return;
     const { file, from, end } = random.pick(places);
+    node.rottenIndex = Math.max(node.rottenIndex, vouched);
     this.damage(node, { file, bit: from * 8 + random.below((end - from) * 8) });
   }
 
@@ -141,20 +155,18 @@ export class Cluster {
    */
   rotSnapshot({ server, durable, machine: { disk, name } }: Node, random: Random): void {
     const { snapshot, lastIndex } = durable;
-    const [file] = disk.durableNames().filter((name) =>
-      name.startsWith("snapshots/") && name.includes(`0${snapshot.index}.`)
-    );
+    const [older, newest] = disk.durableNames().filter((file) => file.startsWith("snapshots/")).slice(-2);
     const isInUse = server === null || server.raft.snapshot?.lastIncludedIndex === snapshot.index;
-    if (file === undefined || !isInUse) return;
-    const bit = random.below(disk.durable(file)!.length * 8);
-    disk.rot(file, bit);
+    if (older === undefined || newest === undefined || !isInUse || !isNamedFor(newest, snapshot)) return;
+    const bit = random.below(disk.durable(newest)!.length * 8);
+    disk.rot(newest, bit);
     durable.afterLoss(false);
-    if (durable.snapshot.index > 0 && durable.lastIndex === lastIndex) {
+    if (isNamedFor(older, durable.snapshot) && durable.lastIndex === lastIndex) {
       this.rottenSnapshots++;
-      this.world.note(name, `bit ${bit} of ${file} rots`);
+      this.world.note(name, `bit ${bit} of ${newest} rots`);
       return;
     }
-    disk.rot(file, bit);
+    disk.rot(newest, bit);
     durable.afterLoss(false);
   }
 
@@ -199,6 +211,16 @@ export class Cluster {
     }).join("; ");
   }
 
+  #checkRotten(node: Node, { raft }: Server): void {
+    const { rottenIndex } = node;
+    node.rottenIndex = 0;
+    if (raft.lastIndex >= rottenIndex || raft.admittedIndex === 0) return;
+    throw new Violation(
+      "I15",
+      `n${node.id} had ${rottenIndex} entries for certain, has ${raft.lastIndex} and votes`,
+    );
+  }
+
   #optionsOf(node: Node): ServerOptions {
     const { id, machine } = node;
     const life = machine.life;
@@ -212,7 +234,7 @@ export class Cluster {
       limits: this.scenario.limits,
       log: (level, message) => this.world.note(machine.name, `${level}: ${message}`),
       onStop: (error) => {
-        if (!node.mayStop && !this.mayStop) {
+        if (!node.mayStop && !this.mayStop && !isStartWithoutRoom(error)) {
           throw new Violation("running", `${machine.name} stopped by itself: ${error.stack}`);
         }
         this.world.scheduler.schedule(0, null, `${machine.name} stops`, () => {
@@ -223,4 +245,14 @@ export class Cluster {
       },
     };
   }
+}
+
+/** Whether a file is that of the snapshot that reaches so far. */
+function isNamedFor(file: string, { index }: { index: number }): boolean {
+  return file.endsWith(`/${String(index).padStart(20, "0")}.ndjson`);
+}
+
+/** A start that finds no room to put aside what it has to cut from the log ends; it is started again until there is. */
+function isStartWithoutRoom(error: Error): boolean {
+  return error instanceof DiskFull && /(torn|damaged)\//.test(error.message);
 }

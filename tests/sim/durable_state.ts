@@ -23,6 +23,14 @@ interface Place {
   crc: number;
 }
 
+/** What the checks read of a state file. */
+interface SavedState {
+  currentTerm: number;
+  votedFor: number | null;
+  incarnation: string;
+  admitted: number;
+}
+
 /** A line of a log, and what it is. */
 export interface LogLine {
   file: string;
@@ -40,6 +48,10 @@ export class DurableState {
   currentTerm = 0;
   /** Vote in that term. */
   votedFor: number | null = null;
+  /** Name of the folder; "": it has none yet. */
+  incarnation = "";
+  /** The folder that was admitted last. While a node abstains, what it has is acknowledged to nobody. */
+  #admitted: string | null = null;
   /** The crc of each durable entry in the log; it may have none at the beginning. */
   readonly crcs: number[] = [0];
   /** The newest whole snapshot; index 0: none. */
@@ -58,20 +70,31 @@ export class DurableState {
     };
   }
 
+  /** What the node says counts: it does not abstain. */
+  get isAdmitted(): boolean {
+    return this.incarnation === this.#admitted;
+  }
+
   /** Index of the last entry that the log or the snapshot has. */
   get lastIndex(): number {
     return Math.max(this.crcs.length - 1, this.snapshot.index);
   }
 
   /**
-   * Whether the committed entry at `index` is here, or was until the disk lost it: a minority of the disks may, and what
-   * they have acknowledged stays acknowledged.
+   * Whether the committed entry at `index` is here and counts, or did until the disk lost it: a minority of the disks may,
+   * and what they have acknowledged stays acknowledged. What a node has while it abstains does not count.
    */
   has(index: number, committedCrcs: readonly number[]): boolean {
-    return [{ crcs: this.crcs, snapshot: this.snapshot }, ...this.#lost].some(({ crcs, snapshot }) =>
+    const present = this.incarnation === this.#admitted ? [{ crcs: this.crcs, snapshot: this.snapshot }] : [];
+    return [...present, ...this.#lost].some(({ crcs, snapshot }) =>
       crcs[index] === committedCrcs[index] ||
       (index <= snapshot.index && snapshot.crc === committedCrcs[snapshot.index])
     );
+  }
+
+  /** The node, which knows by its log that it is admitted, counts from now on. Its state file may say so a little later. */
+  admit(): void {
+    this.#admitted = this.incarnation;
   }
 
   /** The disk is about to lose something: what it had before still counts as acknowledged. */
@@ -84,6 +107,7 @@ export class DurableState {
     if (withState) {
       this.currentTerm = 0;
       this.votedFor = null;
+      this.incarnation = "";
     }
     this.#readSnapshots();
     this.#readLog("", false);
@@ -117,7 +141,7 @@ export class DurableState {
   #readState(): void {
     const bytes = this.disk.durable("state.json");
     if (bytes === null || !isSealed(bytes)) return; // gone, or rotten: it says nothing
-    const { currentTerm, votedFor } = JSON.parse(decoder.decode(bytes)) as DurableState;
+    const { currentTerm, votedFor, incarnation, admitted } = JSON.parse(decoder.decode(bytes)) as SavedState;
     if (currentTerm < this.currentTerm) {
       throw new Violation(
         "I7",
@@ -132,6 +156,14 @@ export class DurableState {
     }
     this.currentTerm = currentTerm;
     this.votedFor = votedFor;
+    this.incarnation = incarnation;
+    if (admitted > 0) this.admit();
+    if (admitted > 1 && admitted > this.lastIndex) {
+      throw new Violation(
+        "I14",
+        `${this.name} is admitted by entry ${admitted}, its disk ends at ${this.lastIndex}`,
+      );
+    }
   }
 
   #readSnapshots(): void {

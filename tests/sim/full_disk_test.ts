@@ -79,7 +79,7 @@ for (const nodes of [3, 5]) {
     assertEquals(store.get("refused 1"), undefined);
   });
 
-  Deno.test(`LogWriter: a full disk of one of ${nodes} votes for others in one term after the other, while its log waits`, () => {
+  Deno.test(`LogWriter: one of ${nodes} with a full disk votes for others in one term after the other, while its log waits`, () => {
     const scene = founded("votes", nodes);
     const crowded = scene.others(scene.leader())[0]!;
     fill(scene, [crowded]);
@@ -110,7 +110,7 @@ for (const nodes of [3, 5]) {
     scene.checkAgreement();
   });
 
-  Deno.test(`Snapshotter: a disk of one of ${nodes} that is full when a snapshot is due takes it later`, () => {
+  Deno.test(`Snapshotter: one of ${nodes} whose disk is full when a snapshot is due takes it later`, () => {
     const scene = founded("snapshot", nodes);
     const crowded = scene.others(scene.leader())[0]!;
     const failed = listenFor(scene, "no room for a snapshot");
@@ -137,7 +137,7 @@ for (const nodes of [3, 5]) {
     scene.checkAgreement();
   });
 
-  Deno.test(`A disk of one of ${nodes} that is full when a snapshot comes, or in the middle of it, gets it when there is room`, () => {
+  Deno.test(`onInstallSnapshot() of one of ${nodes} whose disk is full when a snapshot comes, or in the middle, waits for room`, () => {
     for (const isBegun of [false, true]) {
       const scene = founded(`install ${isBegun}`, nodes);
       const away = scene.others(scene.leader())[0]!;
@@ -162,7 +162,7 @@ for (const nodes of [3, 5]) {
     }
   });
 
-  Deno.test(`A node of ${nodes} with a full disk that crashes starts again, on a disk that is still full`, () => {
+  Deno.test(`Server.constructor() of one of ${nodes} starts again on a disk that is still full`, () => {
     for (const kind of ["power", "kill"] as const) {
       const scene = founded(`crash ${kind}`, nodes);
       for (const isLeader of [true, false]) {

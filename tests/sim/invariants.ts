@@ -32,7 +32,7 @@ export interface NodeView {
 }
 
 /** What the checks need to see of a disk. */
-export type DurableView = Pick<DurableState, "currentTerm" | "votedFor" | "has">;
+export type DurableView = Pick<DurableState, "currentTerm" | "votedFor" | "has" | "admit">;
 
 /** One node and what it looked like after the last event. */
 interface Watched {
@@ -187,6 +187,7 @@ export class Invariants {
     const isAbsent = admittedIndex === 0 && commitIndex > 0;
     check(!isAbsent || role === "follower", "I14", () => `n${node.id} abstains and is a ${role}`);
     if (admittedIndex > 1 && node.admittedIndex === 0) this.seen.admissions++;
+    if (admittedIndex > node.admittedIndex) node.durable.admit();
     node.admittedIndex = admittedIndex;
   }
 

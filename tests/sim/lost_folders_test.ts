@@ -45,7 +45,7 @@ function refuses(scene: ScriptedCluster, node: Node, key: string): void {
 }
 
 for (const nodes of sizes) {
-  Deno.test(`A node of ${nodes} that voted, lost its folder and is asked by a rival in the same term elects no second leader`, () => {
+  Deno.test(`onRequestVote() of one of ${nodes} that voted, lost its folder and is asked by a rival in the same term grants no second vote`, () => {
     const scene = founded("two leaders", nodes);
     const [one, rival, voter, ...rest] = scene.cluster.nodes as [Node, Node, Node, ...Node[]];
     const heard = listen(scene);
@@ -74,7 +74,7 @@ for (const nodes of sizes) {
     scene.checkAgreement();
   });
 
-  Deno.test(`A node of ${nodes} that lost its folder confirms no read of a leader that is deposed`, () => {
+  Deno.test(`confirmReads() of a deposed leader of ${nodes} does not count a node that lost its folder`, () => {
     const scene = founded("stale read", nodes);
     const old = scene.leader();
     const [wiped, ...rest] = scene.others(old) as [Node, ...Node[]];
@@ -105,7 +105,7 @@ for (const nodes of sizes) {
     scene.checkAgreement();
   });
 
-  Deno.test(`A majority of ${nodes} wiped nodes founds nothing, acknowledges nothing and gets nowhere without the last holder`, () => {
+  Deno.test(`nextFoundingStep() of a majority of ${nodes} wiped nodes founds nothing without the last holder, and with it they get nowhere`, () => {
     const scene = founded("refounded", nodes);
     const [holder, ...wiped] = [...scene.cluster.nodes].reverse() as [Node, ...Node[]];
     const { committedIndex } = scene.cluster.invariants;
@@ -130,7 +130,7 @@ for (const nodes of sizes) {
     checkHalted(scene, wiped);
   });
 
-  Deno.test(`A majority of ${nodes} wiped nodes founds nothing when the last holder cannot tell the members`, () => {
+  Deno.test(`nextFoundingStep() of a majority of ${nodes} wiped nodes founds nothing when the last holder cannot tell the members`, () => {
     const scene = founded("no members", nodes);
     for (let i = 1; i <= 30; i++) scene.write(`more ${i}`);
     scene.checkAgreement();
@@ -147,11 +147,12 @@ for (const nodes of sizes) {
       for (const node of scene.cluster.up) refuses(scene, node, `never ${i}`);
       assertEquals(scene.cluster.leader, null);
     }
-    for (const { server } of wiped) assert((server?.raft.commitIndex ?? 0) === 0, "nothing is founded");
+    assertEquals(scene.stopped.size, 0, "they wait for somebody who can tell");
+    for (const { server } of wiped) assertEquals(server!.raft.lastIndex, 0, "nothing is founded");
     scene.checkHeld(holder);
   });
 
-  Deno.test(`An old folder of one of ${nodes} nodes that is put back after another one was admitted is refused`, () => {
+  Deno.test(`NodeIdentity.judge() refuses an old folder of one of ${nodes} that is put back after another one was admitted`, () => {
     const scene = founded("old folder", nodes);
     const victim = scene.leader();
     scene.stop(victim);
@@ -185,7 +186,7 @@ for (const nodes of sizes) {
     scene.checkAgreement();
   });
 
-  Deno.test(`The same entry damaged on a majority of ${nodes} nodes halts them, and nothing wrong is told before`, () => {
+  Deno.test(`NodeIdentity.lostMembers() halts ${nodes} nodes when the same entry is damaged on a majority, and nothing wrong is told before`, () => {
     const scene = new ScriptedCluster(`same entry ${nodes}`, { nodes, limits: { snapshotEntries: 1e9 } });
     scene.start();
     for (let i = 1; i <= 20; i++) scene.write(`k${i}`);

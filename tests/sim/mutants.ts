@@ -28,16 +28,16 @@ export const mutants: Record<string, Mutant> = {
   "vote-not-persisted": {
     bug: "a node's disk never learns for whom it voted (paper figure 2)",
     changes: [{
-      file: "lib/raft/raft.ts",
-      from: "{ currentTerm: term, votedFor: state.votedFor }",
-      to: "{ currentTerm: term, votedFor: null }",
+      file: "lib/raft/ready.ts",
+      from: "{ currentTerm: term, votedFor, admittedIndex }",
+      to: "{ currentTerm: term, votedFor: null, admittedIndex }",
     }],
   },
   "prevLogTerm-unchecked": {
     bug: "a follower takes entries whatever the term of the entry before them (paper 5.3)",
     changes: [{
       file: "lib/raft/replication.ts",
-      from: "prevLogIndex > log.lastIndex || log.termAt(prevLogIndex) !== prevLogTerm",
+      from: "prevLogIndex > log.lastIndex || (!isCut && log.termAt(prevLogIndex) !== prevLogTerm)",
       to: "prevLogIndex > log.lastIndex",
     }],
   },

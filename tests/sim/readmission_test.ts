@@ -23,7 +23,7 @@ function founded(name: string, nodes: number): ScriptedCluster {
 for (const { nodes, lost } of losses) {
   const who = `${lost} of ${nodes}`;
 
-  Deno.test(`${who} wiped: whatever the leader does meanwhile, the others elect one that admits them`, () => {
+  Deno.test(`admitAbstaining() brings ${who} wiped nodes back, whatever the leader does meanwhile`, () => {
     for (const event of ["restarts", "hands over", "is alone for a while"]) {
       const scene = founded(`leader ${event} ${lost}`, nodes);
       const old = scene.leader();
@@ -49,7 +49,7 @@ for (const { nodes, lost } of losses) {
     }
   });
 
-  Deno.test(`${who} wiped: an admission that is not committed when its leader goes is carried through`, () => {
+  Deno.test(`admitAbstaining() of ${who} wiped nodes is carried through when it is not committed and its leader goes`, () => {
     const scene = founded(`uncommitted ${lost}`, nodes);
     const old = scene.leader();
     const wiped = scene.others(old).slice(-lost);
@@ -78,7 +78,7 @@ for (const { nodes, lost } of losses) {
   });
 }
 
-Deno.test("1 of 5 wiped: the leader dies for good, and the three that are left elect and admit", () => {
+Deno.test("admitAbstaining() of 1 of 5 wiped nodes is done by the three that are left when the leader dies for good", () => {
   const scene = founded("dies for good", 5);
   const old = scene.leader();
   const [wiped, ...rest] = scene.others(old) as [Node, ...Node[]];
@@ -93,7 +93,7 @@ Deno.test("1 of 5 wiped: the leader dies for good, and the three that are left e
 });
 
 for (const nodes of [3, 5]) {
-  Deno.test(`One of ${nodes} admitted again leads, when only it has all that is committed, voters that missed its admission included`, () => {
+  Deno.test(`onRequestVote() of ${nodes} lets one that was admitted again lead when only it has all that is committed`, () => {
     const scene = founded("the only one", nodes);
     const old = scene.leader();
     const [back, ...rest] = scene.others(old) as [Node, ...Node[]];
@@ -115,7 +115,7 @@ for (const nodes of [3, 5]) {
     scene.checkAgreement();
   });
 
-  Deno.test(`One of ${nodes} that loses its folder at any moment of the founding still gets in`, () => {
+  Deno.test(`nextFoundingStep() of ${nodes} goes on when one loses its folder at any moment of the founding`, () => {
     const outcomes = new Set<string>();
     for (let i = 0; i < 60; i++) {
       const scene = new ScriptedCluster(`founding ${nodes} ${i}`, { nodes });
@@ -137,7 +137,7 @@ for (const nodes of [3, 5]) {
     assertEquals(outcomes, new Set(["0 admitted", "1 admitted"]));
   });
 
-  Deno.test(`One of ${nodes} that loses its folder in the middle of an install gets all of it again`, () => {
+  Deno.test(`onInstallSnapshot() of one of ${nodes} that loses its folder in the middle of an install gets all of it again`, () => {
     const scene = founded("in the middle", nodes);
     const away = scene.others(scene.leader())[0]!;
     scene.stop(away);
@@ -153,7 +153,7 @@ for (const nodes of [3, 5]) {
     scene.checkAgreement();
   });
 
-  Deno.test(`A leader of ${nodes} that loses its folder is succeeded by another one, and admitted`, () => {
+  Deno.test(`admitAbstaining() of ${nodes} brings back leaders that lost their folders, one after the other`, () => {
     const scene = founded("leader wiped", nodes);
     for (let i = 1; i <= 3; i++) {
       const old = scene.leader();

@@ -63,10 +63,13 @@ export interface Scenario {
 export function drawScenario(random: Random): Scenario {
   const timing = drawTiming(random.fork("timing"));
   const world = random.fork("world");
+  const limits = drawLimits(random.fork("limits"));
+  // A slow loop with tiny slices applies less than clients that try again and again bring: it never comes to rest.
+  if (timing.eventLoopDelayMs > 0) limits.committedEntriesMax = Math.max(20, limits.committedEntriesMax);
   return {
     nodes: Number(random.weighted({ "1": 6, "3": 60, "5": 34 })),
     timing,
-    limits: drawLimits(random.fork("limits")),
+    limits,
     world: {
       grainMicroseconds: random.pick([1, 100, 500, 2000]),
       clock: { driftMax: random.pick([0, 0.01, 0.1]), lateMsMax: random.pick([0, 1, 10]) },

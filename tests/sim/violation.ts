@@ -18,6 +18,7 @@ export const invariants = {
   I10: "a write of a session happens at most once",
   I11: "answers show the committed state at an index no older than what was known when the request was made",
   I14: "no message claims what is not durable",
+  I15: "a node that has lost what it may have promised takes no part until it is admitted again",
   replies: "replies come in the order of the requests, and definite errors mean that nothing happened",
   running: "a node stops by itself only when its disk failed, and starts on whatever a crash has left",
   convergence: "once the faults end, all nodes agree, a leader is there and writes succeed, in bounded time",

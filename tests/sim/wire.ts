@@ -44,7 +44,7 @@ export function watchWire(
       checkDurable(message, durable);
       const candidate = votedFor(message);
       if (candidate === null) return;
-      checkOneVote(votes, { name: durable.name, term: message.term, candidate });
+      checkOneVote(votes, durable, { term: message.term, candidate });
       onVote(message.from);
     });
   };
@@ -57,16 +57,23 @@ function votedFor(message: Spoken): number | null {
   return message.type === "requestVoteResponse" && message.voteGranted ? message.to : null;
 }
 
-/** What a node says in one life and in the next must agree, whatever its disk holds. */
+/**
+ * What a node says in one life and in the next must agree, whatever its disk holds. A folder that was lost is another
+ * matter: the new one must not vote at all until it is admitted, and then nobody can win with the forgotten vote
+ * (lib/raft/incarnations.ts).
+ */
 function checkOneVote(
   votes: Map<string, number>,
-  { name, term, candidate }: { name: string; term: number; candidate: number },
+  { name, incarnation, isAdmitted }: DurableState,
+  { term, candidate }: { term: number; candidate: number },
 ): void {
-  const known = votes.get(`${name} ${term}`);
+  if (!isAdmitted) throw new Violation("I15", `${name} abstains and votes for n${candidate} in term ${term}`);
+  const key = `${name} ${incarnation} ${term}`;
+  const known = votes.get(key);
   if (known !== undefined && known !== candidate) {
     throw new Violation("I7", `${name} voted for n${known} and for n${candidate} in term ${term}`);
   }
-  votes.set(`${name} ${term}`, candidate);
+  votes.set(key, candidate);
 }
 
 /** A message that claims something; null for entries, hellos and what claims nothing. */

@@ -1,0 +1,25 @@
+/**
+ * Runs the command that it is given, `kvapp` with its arguments, in this process, with bounds so small that a test
+ * gets to see snapshots and several segments: the program has no option for that, because nobody else needs one.
+ *
+ * @module
+ */
+
+import { main } from "../../lib/cli/cli.ts";
+import { defaultLimits } from "../../lib/server/options.ts";
+
+/** What a test cluster takes before its arguments, to run with these bounds. */
+export const smallSnapshots: readonly [string, ...string[]] = [
+  Deno.execPath(),
+  "run",
+  "-A",
+  new URL(import.meta.url).pathname,
+];
+
+/** Entries after which a snapshot is due; each node waits up to a quarter longer. */
+export const snapshotEntries = 400;
+
+if (import.meta.main) {
+  Object.assign(defaultLimits, { snapshotEntries, snapshotLogBytes: 256 << 10, segmentBytesMax: 64 << 10 });
+  Deno.exit(await main(Deno.args.slice(4))); // deno run -A main.ts serve ...
+}
