@@ -9,7 +9,7 @@ import { denoIo } from "../io/deno_io.ts";
 import type { Disk } from "../io/io.ts";
 import { Store } from "../kv/store.ts";
 import { Raft } from "../raft/raft.ts";
-import type { Configuration, Member, SnapshotMetadata } from "../raft/types.ts";
+import type { Configuration, Member } from "../raft/types.ts";
 import { describeHopeless, nextIdentity, NodeIdentity } from "../server/identity.ts";
 import { defaultLimits, raftOptions, type ServerOptions } from "../server/options.ts";
 import {
@@ -22,8 +22,7 @@ import {
   unseal,
 } from "../storage/formats.ts";
 import { type RecoveredFolder, recoverFolder } from "../storage/recovery.ts";
-import { SnapshotFiles, snapshotName } from "../storage/snapshot_files.ts";
-import { SnapshotReader } from "../storage/snapshot_format.ts";
+import { SnapshotFiles } from "../storage/snapshot_files.ts";
 import { timingModes } from "./timing.ts";
 
 /** What a start would make of a folder. */
@@ -66,7 +65,7 @@ export function judge(disk: Disk): Verdict {
   };
   try {
     if (bytes !== null && nodeId !== null) verdict.state = decodeState(bytes, nodeId);
-    verdict.found = recoverFolder(disk, nodeId ?? unknownNode, new SnapshotFiles(disk));
+    verdict.found = recoverFolder(disk, nodeId ?? unknownNode, new SnapshotFiles(disk), () => new Store());
     judgeFound(verdict, verdict.found, disk);
   } catch (error) {
     if (!(error instanceof FolderError)) throw error;
@@ -99,7 +98,6 @@ function judgeFound(verdict: Verdict, found: RecoveredFolder, disk: Disk): void 
   const raft = raftOn(found, optionsFor(nodeId, []), found.identity?.incarnation ?? "");
   verdict.configuration = raft.configuration;
   verdict.configurationIndex = raft.configurationIndex;
-  if (found.snapshot !== null) checkLines(disk, found.snapshot);
   verdict.isUsable = true;
   const { members } = raft.configuration;
   const cluster = members.length > 0 ? members : found.identity?.pinned ?? [];
@@ -116,7 +114,8 @@ function judgeFound(verdict: Verdict, found: RecoveredFolder, disk: Disk): void 
   started.takeReady(); // notes an admission that is certain, as the first turn of a node does
   const { admittedIndex } = started;
   verdict.admittedIndex = admittedIndex;
-  const node = new NodeIdentity(options, io, { raft: started, identity, admitted: () => admittedIndex });
+  const storage = { hardState: { ...found.hardState, admittedIndex } };
+  const node = new NodeIdentity(options, io, { raft: started, identity, storage });
   verdict.identity = identity;
   const lost = node.lostMembers(new Map());
   const prefix = found.damage === null ? "" : `${found.damage}. A start would soon give up: `;
@@ -141,19 +140,6 @@ function optionsFor(nodeId: number, members: readonly Member[]): ServerOptions {
     log: () => {},
     onStop: () => {},
   };
-}
-
-/** A snapshot may be as it was written, and still hold lines that no store takes. */
-function checkLines(disk: Disk, { lastIncludedIndex }: SnapshotMetadata): void {
-  const name = snapshotName(lastIncludedIndex);
-  const store = new Store();
-  const reader = new SnapshotReader(name, (line) => store.restoreLine(line));
-  for (const bytes of new SnapshotFiles(disk).pieces(lastIncludedIndex)) {
-    const reading = reader.take(bytes);
-    if (typeof reading === "object") throw new FolderError(`${name} cannot be used: ${reading.bad}`);
-  }
-  const problem = store.finishRestore(lastIncludedIndex);
-  if (problem !== null) throw new FolderError(`${name} cannot be used: ${problem}`);
 }
 
 /** Whether the folder belongs to a founded cluster that has not admitted it. */

@@ -194,6 +194,12 @@ export interface NodeStatus {
   appliedIndex: number;
   /** Entries up to here are in its log. */
   lastLogIndex: number;
+  /** The last index in its newest snapshot; 0 before the first. */
+  snapshotIndex: number;
+  /** Whether its disk takes writes ("ok"), has no room ("full") or hangs ("stuck"), and up to where the log is on it. */
+  disk: { state: string; durableIndex: number };
+  /** Its folder lost something: it takes no part in decisions until it is admitted again. Absent otherwise. */
+  abstains?: true;
   /** Milliseconds since it started. */
   uptimeMs: number;
   /** Version of the program that it runs. */

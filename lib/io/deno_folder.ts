@@ -94,7 +94,8 @@ class Folder implements Disk {
 
   readRange(name: string, offset: number, length: number): Uint8Array {
     return naming("read", this.#at(name), () => {
-      using file = Deno.openSync(this.#at(name));
+      using file = openIfThere(this.#at(name));
+      if (file === null) return new Uint8Array();
       const left = Math.max(0, file.statSync().size - offset);
       const bytes = new Uint8Array(Math.min(length, left));
       file.seekSync(offset, Deno.SeekMode.Start);
@@ -323,4 +324,13 @@ function failure(verb: string, path: string, cause: unknown): Error {
   return cause instanceof DiskFull
     ? new DiskFull(message, { cause: cause.cause })
     : new Error(message, { cause });
+}
+
+function openIfThere(path: string): Deno.FsFile | null {
+  try {
+    return Deno.openSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  }
 }

@@ -38,7 +38,7 @@ export interface Disk {
   list(): string[];
   /** A file's whole contents, or null when there is no such file. */
   read(name: string): Uint8Array | null;
-  /** Up to `length` bytes from `offset`; fewer at the end of the file. */
+  /** Up to `length` bytes from `offset`; fewer at the end of the file, none when there is no such file. */
   readRange(name: string, offset: number, length: number): Uint8Array;
   /** Adds bytes at the end, creating the file when it is new, then fsyncs. The bytes must not change before `done`. */
   append(name: string, bytes: Uint8Array, done: Done): void;

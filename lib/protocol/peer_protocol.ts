@@ -124,9 +124,10 @@ export class PeerReader {
   #missing = 0;
   #openBytes = 0;
 
-  /** The next line is an entry's or a snapshot's. */
-  get expectsMore(): boolean {
-    return this.#open !== null;
+  /** Bytes that the next line may have; an entry's at most `entryBytesMax`. */
+  lineBytesMax(entryBytesMax: number): number {
+    if (this.#open === null) return controlLineBytesMax;
+    return this.#open.type === "appendEntries" ? entryBytesMax : this.#missing + 1;
   }
 
   /**

@@ -71,7 +71,7 @@ export function onPeerStarted(state: State, id: NodeId, incarnation: string): vo
   leader.progress.set(id, newProgress(state.log.lastIndex, lastContactTick));
 }
 
-/** A leader proposes the new incarnation of a member that abstains and was heard lately; one at a time. */
+/** A leader proposes the new incarnation of a member that told it that it abstains; one at a time. */
 export function admitAbstaining(state: State, leader: Leader): void {
   const { configuration } = state.log;
   for (const member of configuration.members) {

@@ -18,6 +18,8 @@ export interface Transfer {
   readonly snapshot: SnapshotMetadata;
   /** Bytes that the follower has, as far as is known: the piece that is sent next, or is under way. */
   offset: number;
+  /** Tick at which that last changed. */
+  progressTick: number;
   /** The piece at `offset` is under way since this tick; null: it is not. */
   sentTick: number | null;
 }
@@ -92,10 +94,10 @@ export function becomeProbe(progress: Progress, nextIndex: number): void {
 }
 
 /** The follower is sent a snapshot, from its beginning. */
-export function becomeSnapshot(progress: Progress, snapshot: SnapshotMetadata): void {
+export function becomeSnapshot(progress: Progress, snapshot: SnapshotMetadata, tick: number): void {
   becomeProbe(progress, snapshot.lastIncludedIndex + 1);
   progress.mode = "snapshot";
-  progress.transfer = { snapshot, offset: 0, sentTick: null };
+  progress.transfer = { snapshot, offset: 0, progressTick: tick, sentTick: null };
 }
 
 /** Entries up to `lastIndex` were sent. */

@@ -20,7 +20,7 @@ import {
 import { takeCommitted, takeWrite } from "./ready.ts";
 import { receive } from "./receive.ts";
 import { appendOwn, sendAppendEntries, tickHeartbeat } from "./replication.ts";
-import { compact, discard, install, onSnapshotTaken } from "./snapshotting.ts";
+import { compact, discard, forgetNeedless, install, isAsAnnounced, onSnapshotTaken } from "./snapshotting.ts";
 import { leaderOf, newState, type RaftOptions, type RecoveredState, type State } from "./state.ts";
 import { abdicate, continueTransfer, startTransfer, tickTransfer } from "./transfer.ts";
 import type { Configuration, Entry, NodeId, Ready, SnapshotMetadata } from "./types.ts";
@@ -186,6 +186,7 @@ export class Raft {
     const state = this.#state;
     state.tick++;
     this.#tickPassed = true;
+    forgetNeedless(state);
     if (state.role.name === "leader") {
       tickHeartbeat(state, state.role);
       tickTransfer(state, state.role);
@@ -240,6 +241,11 @@ export class Raft {
   /** Forgets the entries up to `index`, which is at most that of the newest snapshot. */
   compact(index: number): void {
     compact(this.#state, index);
+  }
+
+  /** Whether a snapshot that came is the one that its sender announced. */
+  isAsAnnounced(snapshot: SnapshotMetadata): boolean {
+    return isAsAnnounced(this.#state, snapshot);
   }
 
   /** All of a snapshot came; true: the state machine must take over what it holds, now. */

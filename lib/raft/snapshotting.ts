@@ -13,13 +13,17 @@ import { becomeSnapshot, type Progress } from "./progress.ts";
 import { abstains, becomeFollower, leaderOf, send, sendAfterWrite, type State } from "./state.ts";
 import type { NodeId, SnapshotMetadata } from "./types.ts";
 
-/** A follower that has been silent for so many election timeouts begins anew, with the newest snapshot. */
+/** A transfer that has not moved for so many election timeouts begins anew, with the newest snapshot. */
 const transferTimeouts = 10;
 
-/** A snapshot that is being received. A piece of another one, or from another node, begins a new one. */
+/** A snapshot that is being received. A piece of another one, or from another folder, begins a new one. */
 export interface Receiving {
   from: NodeId;
+  /** The folder that it comes from, as far as its node has said. */
+  incarnation: string | undefined;
   lastIncludedIndex: number;
+  lastIncludedTerm: number;
+  lastIncludedCrc: number;
   /** Bytes that came. */
   offset: number;
   /** All of it came. It is looked at before it counts. */
@@ -57,12 +61,13 @@ export function needsSnapshot(state: State, progress: Progress): boolean {
 export function sendSnapshot(state: State, id: NodeId, progress: Progress): void {
   const { snapshot, options, tick } = state;
   assert(snapshot !== null, "what is not in the log is in a snapshot");
-  // One that has been away for long is not waited for with an old snapshot, which could then never be removed.
-  const isStale = tick - progress.lastContactTick > transferTimeouts * options.electionTimeoutTicks.max;
-  const isSuspect = progress.transfer?.snapshot.lastIncludedIndex === state.suspectIndex;
-  if (progress.transfer === null || ((isStale || isSuspect) && progress.transfer.snapshot !== snapshot)) {
-    becomeSnapshot(progress, snapshot);
-  }
+  const { transfer: present } = progress;
+  // One that is away, or whose disk takes nothing, is not waited for with an old snapshot, which could never be removed.
+  const staleTicks = transferTimeouts * options.electionTimeoutTicks.max;
+  const isStale = present !== null && tick - present.progressTick > staleTicks;
+  const isSuspect = present?.snapshot.lastIncludedIndex === state.suspectIndex &&
+    present.snapshot !== snapshot;
+  if (present === null || isStale || isSuspect) becomeSnapshot(progress, snapshot, tick);
   const transfer = progress.transfer!;
   if (transfer.sentTick !== null && tick - transfer.sentTick < options.electionTimeoutTicks.max) return;
   transfer.sentTick = tick;
@@ -109,11 +114,11 @@ export function onInstallSnapshot(state: State, request: InstallSnapshot): strin
     return null;
   }
   const { receiving } = state;
-  if (receiving?.isComplete && receiving.lastIncludedIndex === lastIncludedIndex) {
-    receiving.from = from; // it is being looked at, and then serves under any leader
-    return null;
-  }
-  const isSame = receiving?.from === from && receiving.lastIncludedIndex === lastIncludedIndex;
+  // While a complete one is looked at nothing is written; then it serves under any leader, who asks again meanwhile.
+  if (receiving?.isComplete) return null;
+  const incarnation = state.peerIncarnations.get(from);
+  const isSame = receiving?.from === from && receiving.incarnation === incarnation &&
+    receiving.lastIncludedIndex === lastIncludedIndex;
   const isNext = offset === (isSame ? receiving.offset : 0);
   if (!isNext) {
     const wanted = isSame ? receiving.offset : 0;
@@ -122,7 +127,8 @@ export function onInstallSnapshot(state: State, request: InstallSnapshot): strin
     return null;
   }
   const end = offset + data.length;
-  state.receiving = { from, lastIncludedIndex, offset: end, isComplete: done };
+  const name = { from, incarnation, lastIncludedIndex, lastIncludedTerm, lastIncludedCrc };
+  state.receiving = { ...name, offset: end, isComplete: done };
   state.chunks.push(request);
   if (done) {
     sendAfterWrite(state, { ...answer, to: answer.from, type: "snapshotReceived", lastIncludedIndex });
@@ -133,15 +139,32 @@ export function onInstallSnapshot(state: State, request: InstallSnapshot): strin
   return null;
 }
 
+/** A snapshot that entries have made needless meanwhile is not waited for. */
+export function forgetNeedless(state: State): void {
+  const { receiving } = state;
+  if (receiving === null || receiving.isComplete || receiving.lastIncludedIndex > state.commitIndex) return;
+  state.receiving = null;
+}
+
+/** Whether what the received bytes say of themselves is what the leader said of them. */
+export function isAsAnnounced(state: State, snapshot: SnapshotMetadata): boolean {
+  const { receiving } = state;
+  return receiving !== null && receiving.isComplete &&
+    receiving.lastIncludedIndex === snapshot.lastIncludedIndex &&
+    receiving.lastIncludedTerm === snapshot.lastIncludedTerm &&
+    receiving.lastIncludedCrc === snapshot.lastIncludedCrc;
+}
+
 /**
- * All of a snapshot came, and it is whole. True: the log begins anew behind it, and the state machine must become what
- * the snapshot holds before anything else happens. False: it is not needed any more.
+ * All of a snapshot came, and it is whole and as announced. True: the log begins anew behind it, and the state machine
+ * must become what the snapshot holds before anything else happens. False: it is not needed any more.
  */
 export function install(state: State, snapshot: SnapshotMetadata): boolean {
+  assert(isAsAnnounced(state, snapshot), "only what was announced is installed");
   const { log } = state;
   const { lastIncludedIndex, lastIncludedTerm } = snapshot;
-  const isNewer = (state.receiving?.lastIncludedIndex ?? 0) > lastIncludedIndex; // by another leader, meanwhile
-  if (!isNewer) state.receiving = null;
+  state.receiving = null;
+  if (state.role.name === "preCandidate") becomeFollower(state, state.currentTerm, null);
   const isInLog = lastIncludedIndex <= log.lastIndex && lastIncludedIndex > log.base.index &&
     log.termAt(lastIncludedIndex) === lastIncludedTerm;
   if (lastIncludedIndex <= state.commitIndex || isInLog || state.role.name !== "follower") return false;
@@ -150,6 +173,7 @@ export function install(state: State, snapshot: SnapshotMetadata): boolean {
   state.snapshot = state.installed = snapshot;
   state.commitIndex = state.handedOutIndex = lastIncludedIndex;
   state.unwrittenIndex = lastIncludedIndex + 1;
+  state.durableConfigurationIndex = log.configurationIndex;
   const { role } = state;
   role.verifiedIndex = lastIncludedIndex;
   if (role.leaderId !== null) acknowledgeSnapshot(state, role.leaderId, lastIncludedIndex);
@@ -159,7 +183,7 @@ export function install(state: State, snapshot: SnapshotMetadata): boolean {
 /** What came was no whole snapshot. The leader is told, and begins again, if it can with another one. */
 export function discard(state: State): void {
   const { receiving, options: { id: from }, currentTerm: term } = state;
-  if (!receiving?.isComplete) return; // another one is being received by now
+  assert(receiving?.isComplete === true, "what is thrown away was received");
   state.receiving = null;
   if (state.role.name !== "follower" || state.role.leaderId !== receiving.from) return;
   const { from: to, lastIncludedIndex } = receiving;
@@ -178,12 +202,13 @@ export function onInstallSnapshotResponse(state: State, response: InstallSnapsho
   if (transfer === null || transfer.snapshot.lastIncludedIndex !== response.lastIncludedIndex) return;
   if (response.isDamaged) {
     state.suspectIndex = response.lastIncludedIndex;
-    becomeSnapshot(progress, transfer.snapshot);
+    becomeSnapshot(progress, transfer.snapshot, state.tick);
     progress.transfer!.sentTick = state.tick; // not in a hurry: a newer one will do better than the same again
     return;
   }
   // The answer to a piece that was sent twice comes twice; the second one asks for what is under way already.
   if (response.offset === transfer.offset && transfer.sentTick !== null) return;
+  if (response.offset !== transfer.offset) transfer.progressTick = state.tick;
   transfer.offset = response.offset;
   transfer.sentTick = null;
 }

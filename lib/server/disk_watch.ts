@@ -52,7 +52,7 @@ export class DiskWatch {
       writer.whenIdle((done) => storage.flushMark(unlessFull(done)), () => {});
     }
     const isStuck = !isIdle && stillTicks * tick >= 2 * this.#options.timing.electionTimeoutMaxMs;
-    this.#enter(writer.isFull ? "full" : isStuck ? "stuck" : "ok");
+    this.#enter(isStuck ? "stuck" : writer.isFull ? "full" : "ok");
     if (raft.role !== "leader" || this.state === "ok") return;
     if (this.state === "stuck") raft.abdicate();
     else if (!raft.isTransferring) this.#handOver();

@@ -8,7 +8,7 @@
 import type { Io } from "../io/io.ts";
 import { clusterIdOf, type Hello, protocolVersions } from "../protocol/peer_protocol.ts";
 import type { Raft } from "../raft/raft.ts";
-import type { NodeId } from "../raft/types.ts";
+import type { HardState, NodeId } from "../raft/types.ts";
 import { quorumSize } from "../raft/quorum.ts";
 import { wayOut, wayOutAlone } from "../storage/formats.ts";
 import { FolderError, type Identity, type Recovered } from "../storage/storage.ts";
@@ -27,8 +27,8 @@ export class NodeIdentity {
   readonly #options: ServerOptions;
   readonly #raft: Raft;
   readonly #nonce: string;
-  /** Durable index of the configuration entry that admits this folder; 0: none does. */
-  readonly #admitted: () => number;
+  /** Here for what of the admission is durable. */
+  readonly #storage: { readonly hardState: HardState };
   #identity: Identity;
   /** What the disk holds of the identity, which is all that may be said. */
   #saved: Identity;
@@ -38,10 +38,14 @@ export class NodeIdentity {
   #reported = "";
 
   /** Throws FolderError when the log belongs to another cluster than `options` name. */
-  constructor(options: ServerOptions, io: Io, node: { raft: Raft; identity: Identity; admitted(): number }) {
+  constructor(
+    options: ServerOptions,
+    io: Io,
+    node: { raft: Raft; identity: Identity; storage: { hardState: HardState } },
+  ) {
     this.#options = options;
     this.#raft = node.raft;
-    this.#admitted = node.admitted;
+    this.#storage = node.storage;
     this.#nonce = randomHex(io, 16);
     this.#identity = node.identity;
     this.#saved = this.#identity; // the server does so before anything is said
@@ -85,7 +89,7 @@ export class NodeIdentity {
       members: this.#saved.pinned,
       founded: this.#isFounded,
       // A founder is bound to the members by its pinned list, which is durable before the founding entry is.
-      admitted: this.#raft.admittedIndex === 1 ? 1 : this.#admitted(),
+      admitted: this.#raft.admittedIndex === 1 ? 1 : this.#storage.hardState.admittedIndex,
       hasRoom,
     };
   }
@@ -117,13 +121,13 @@ export class NodeIdentity {
   /** The members that say that they abstain, when there are so many that nobody can ever be admitted; else none. */
   lostMembers(hellos: ReadonlyMap<NodeId, Hello>): NodeId[] {
     const { members } = this.#raft.configuration;
-    const lost = members.map(({ id }) => id).filter((id) => {
+    const lost = members.filter(({ id, incarnation }) => {
       const hello = hellos.get(id);
-      return id === this.#options.nodeId
-        ? this.#raft.admittedIndex === 0
-        : hello?.founded && hello.admitted === 0;
+      if (id === this.#options.nodeId) return this.#raft.admittedIndex === 0;
+      // One that the log names has been admitted since, or is about to be.
+      return hello?.founded && hello.admitted === 0 && hello.incarnation !== incarnation;
     });
-    return members.length - lost.length < quorumSize({ members }) ? lost : [];
+    return members.length - lost.length < quorumSize({ members }) ? lost.map(({ id }) => id) : [];
   }
 
   /** What is to be done next for the cluster to be founded, or null: nothing, or wait. */

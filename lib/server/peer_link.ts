@@ -49,6 +49,8 @@ export class PeerLink {
   readonly connection: Connection;
   /** The latest hello of the other end that its owner accepted; null: it may not speak yet. */
   hello: Hello | null = null;
+  /** Index of the configuration by which that hello was judged; with another one it is judged again. */
+  judgedAt = 0;
   /** Set by the end that dialled, once the connection is open. */
   sendsPings = false;
   readonly #owner: LinkOwner;
@@ -135,7 +137,7 @@ export class PeerLink {
     const input = !isKnown && isOfClient(line)
       ? `this is the raft port, where the nodes meet: clients connect to ${this.#options.clientAddress}`
       : this.#reader.take(line, { isKnown, entryBytesMax });
-    this.#splitter.lineBytesMax = this.#reader.expectsMore ? entryBytesMax : controlLineBytesMax;
+    this.#splitter.lineBytesMax = this.#reader.lineBytesMax(entryBytesMax);
     if (input === null) return true;
     const refusal = typeof input === "string" ? input : this.#take(input);
     if (refusal !== null) this.refuse(refusal);

@@ -17,6 +17,8 @@ import { type LinkOptions, type LinkOwner, PeerLink } from "./peer_link.ts";
 export interface PeerLinksOwner {
   /** What this node says of itself at the moment. */
   hello(): Hello;
+  /** Index of the configuration by which `onHello` judges. */
+  configurationIndex(): number;
   /** Judges a hello that fits the rules of this file. A text refuses it. */
   onHello(hello: Hello): string | null;
   /** A hello was accepted: somebody came, or got further. */
@@ -163,6 +165,7 @@ export class PeerLinks implements LinkOwner {
     }
     const isNew = link.hello === null;
     link.hello = hello;
+    link.judgedAt = this.#owner.configurationIndex();
     const isStarted = peer.known?.nonce !== hello.nonce;
     peer.known = hello;
     if (isStarted) this.#owner.onStarted(hello);
@@ -215,7 +218,14 @@ export class PeerLinks implements LinkOwner {
     return this.#owner.onHello(hello);
   }
 
-  onInput(_link: PeerLink, message: Message): string | null {
+  /** A folder that was replaced since its hello speaks no more: its old process may still run. */
+  onInput(link: PeerLink, message: Message): string | null {
+    const configurationIndex = this.#owner.configurationIndex();
+    if (link.judgedAt !== configurationIndex) {
+      const problem = this.#owner.onHello(link.hello!);
+      if (problem !== null) return problem;
+      link.judgedAt = configurationIndex;
+    }
     return this.#owner.onMessage(message);
   }
 

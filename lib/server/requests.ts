@@ -6,7 +6,6 @@
  */
 
 import type { Clock } from "../io/io.ts";
-import type { Store } from "../kv/store.ts";
 import {
   encodeReply,
   getReply,
@@ -21,17 +20,17 @@ import type { ProposalRefusal, Raft } from "../raft/raft.ts";
 import type { NodeId } from "../raft/types.ts";
 import type { Answer, RequestOrder } from "./client_connections.ts";
 import type { PendingRequests } from "./pending_requests.ts";
+import type { StateMachine } from "./state_machine.ts";
 import { type MembersReply, membersReply, type StatusReply } from "./status.ts";
 
 /** The parts of a node that requests have to do with. */
 export interface RequestContext {
   raft: Raft;
-  store(): Store;
+  machine: StateMachine;
   pending: PendingRequests;
   clock: Clock;
   nodes(): { id: NodeId; address: string }[];
   clientAddressOf(id: NodeId): string | null;
-  appliedIndex(): number;
   /** Milliseconds since this node last had all that a leader had committed; null: not since its start. */
   ageMs(): number | null;
   /** The disk has no room: no new writes. */
@@ -67,7 +66,7 @@ export function answerRequest(request: Request, answer: Answer, call: RequestCal
       return answer(errorReply(request.id, request.error));
     case "get":
       return read(request, answer, call, (at) => {
-        const found = call.context.store().get(request.key);
+        const found = call.context.machine.store.get(request.key);
         const moment = at();
         return () => getReply(found, moment);
       });
@@ -78,10 +77,15 @@ export function answerRequest(request: Request, answer: Answer, call: RequestCal
           request,
           answer,
           call,
-          (at) => () => ({ ok: true, count: call.context.store().count(options), ...at() }),
+          (at) => () => ({ ok: true, count: call.context.machine.store.count(options), ...at() }),
         );
       }
-      return read(request, answer, call, (at) => () => listReply(call.context.store().list(options), at()));
+      return read(
+        request,
+        answer,
+        call,
+        (at) => () => listReply(call.context.machine.store.list(options), at()),
+      );
     }
     default:
       return answer(encodeReply(request.id, describe(request, call.context)));
@@ -119,12 +123,12 @@ function read(
   look: Look,
 ): void {
   if (consistency === "stale") {
-    const seen = look(() => ({ index: context.appliedIndex(), ageMs: context.ageMs() }));
+    const seen = look(() => ({ index: context.machine.appliedIndex, ageMs: context.ageMs() }));
     return answer(() => encodeReply(id, seen()));
   }
   context.pending.addRead(context.clock.now(), order.lastWriteIndex, (error) => {
     if (error !== null) return answer(errorReply(id, error));
-    const seen = look(() => ({ index: context.appliedIndex() }));
+    const seen = look(() => ({ index: context.machine.appliedIndex }));
     answer(() => encodeReply(id, seen()));
   });
 }

@@ -8,7 +8,7 @@
 
 import { assert } from "../assert.ts";
 import type { Io, Listener, Timer } from "../io/io.ts";
-import type { Store } from "../kv/store.ts";
+import { Store } from "../kv/store.ts";
 import { describeMessage } from "../protocol/peer_protocol.ts";
 import type { Message } from "../raft/messages.ts";
 import { Raft } from "../raft/raft.ts";
@@ -67,13 +67,13 @@ export class Server {
     this.#io = io;
     this.#startedAt = io.clock.now();
     this.#storage = new Storage(io.disk, options.limits);
-    const recovered = this.#storage.recover(options.nodeId);
+    let store = new Store();
+    const recovered = this.#storage.recover(options.nodeId, () => store = new Store());
     for (const note of recovered.notes) options.log("info", note);
     const identity = nextIdentity(options, io, recovered);
     if (recovered.damage !== null) options.log("error", describeDamage(recovered.damage));
     this.raft = new Raft(raftOptions(options, identity.incarnation, () => io.random()), recovered);
-    const admitted = (): number => this.#storage.hardState.admittedIndex;
-    this.#identity = new NodeIdentity(options, io, { raft: this.raft, identity, admitted });
+    this.#identity = new NodeIdentity(options, io, { raft: this.raft, identity, storage: this.#storage });
     this.#snapshotter = new Snapshotter(options, io, {
       raft: this.raft,
       storage: this.#storage,
@@ -83,7 +83,7 @@ export class Server {
       onDiskError: (error) => this.#stop(error),
       onWork: () => this.#wake(),
     });
-    if (recovered.snapshot !== null) this.#snapshotter.load(recovered.snapshot);
+    if (recovered.snapshot !== null) this.#machine.takeOver(store, recovered.snapshot.lastIncludedIndex);
     this.#writer = new LogWriter(this.#storage, {
       onDurable: (messages) => this.#send(messages),
       onDiskError: (error) => this.#stop(error),
@@ -157,6 +157,7 @@ export class Server {
   #start(): void {
     const { clock } = this.#io;
     this.#links = new PeerLinks(this.#options, this.#io, {
+      configurationIndex: () => this.raft.configurationIndex,
       hello: () => this.#identity.hello(!this.#writer.isFull),
       onHello: (hello) => this.#identity.judge(hello),
       onHelloAccepted: () => this.#joining?.takeFoundingStep(),
@@ -263,7 +264,7 @@ export class Server {
 
   #sendToPeer(message: Message): void {
     const filled = message.type === "installSnapshot" ? this.#snapshotter.fill(message) : message;
-    if (filled === null) return; // that snapshot is gone; the core begins with another one
+    if (filled === null) return; // not there any more: the core begins anew when nothing moves
     if (this.#options.verbose) this.#options.log("debug", `sends ${describeMessage(filled)}`);
     this.#links?.send(filled);
   }
@@ -280,12 +281,11 @@ export class Server {
     const { clock } = this.#io;
     return {
       raft: this.raft,
-      store: () => this.#machine.store,
+      machine: this.#machine,
       pending: this.#pending,
       clock,
       nodes: () => this.#identity.nodes(),
       clientAddressOf: (id) => id === nodeId ? clientAddress : this.#links?.clientAddressOf(id) ?? null,
-      appliedIndex: () => this.#machine.appliedIndex,
       ageMs: () => this.#freshness.ageMs(clock.now()),
       isDiskFull: () => this.#writer.isFull,
       isOverloaded: () => this.#writer.pendingBytes >= limits.uncommittedBytesMax || this.#closing !== null,
@@ -293,13 +293,11 @@ export class Server {
         statusReply({
           raft: this.raft,
           nodeId,
-          appliedIndex: this.#machine.appliedIndex,
+          machine: this.#machine,
           disk: { state: this.#disk.state, durableIndex: this.#storage.durableIndex },
-          keys: this.#machine.store.size,
           clients: this.#clients.size,
-          waitingFor: this.#identity.waitingFor,
+          identity: this.#identity,
           uptimeMs: Math.round(clock.now() - this.#startedAt),
-          nodes: this.#identity.nodes(),
           isConnected: (id) => this.#links?.isConnected(id) ?? false,
         }),
     };
@@ -323,12 +321,14 @@ export class Server {
     if (!isDone && !isOver) return; // the next event, at the latest a tick, looks again
     this.#clients.close();
     this.#isOver = true;
-    this.#snapshotter.stop();
     this.#release();
-    this.#writer.whenIdle((done) => this.#storage.close(done), () => {
+    const end = (): void => {
       this.#closing = null;
       for (const done of closing.dones) done();
-    });
+    };
+    // A disk that is full or stuck is not waited for: what it was to take was never acknowledged.
+    if (this.#disk.state === "ok") this.#writer.whenIdle((done) => this.#storage.close(done), end);
+    else end();
   }
 
   /** Stops by itself: nothing is sent or acknowledged from here on. */
@@ -336,13 +336,13 @@ export class Server {
     if (this.#isStopped) return;
     this.#isStopped = this.#isOver = true;
     this.#writer.stop();
-    this.#snapshotter.stop();
     this.#release();
     this.#clients.destroy();
     this.#options.onStop(error);
   }
 
   #release(): void {
+    this.#snapshotter.stop();
     for (const timer of this.#timers) timer.cancel();
     for (const listener of this.#listeners) listener.close();
     this.#links?.close();

@@ -51,6 +51,8 @@ export class Snapshotter {
   #patience = 1;
   /** Index of the snapshot that is being taken; null: none is. */
   #takingIndex: number | null = null;
+  /** The newest snapshot's file is shorter than it was. */
+  #isSuspect = false;
   #notBefore = 0;
   #isStopped = false;
 
@@ -63,20 +65,6 @@ export class Snapshotter {
     this.#io = io;
     this.#node = node;
     this.#drawPatience();
-  }
-
-  /** A node that starts takes over the newest snapshot. Throws FolderError when it cannot be used, whole though it is. */
-  load({ lastIncludedIndex: index }: SnapshotMetadata): void {
-    const store = new Store();
-    const reader = new SnapshotReader(snapshotName(index), (line) => store.restoreLine(line));
-    let problem: string | null = null;
-    for (const bytes of this.#node.storage.snapshots.pieces(index)) {
-      const reading = reader.take(bytes);
-      if (typeof reading === "object") problem ??= reading.bad;
-    }
-    problem ??= store.finishRestore(index);
-    if (problem !== null) throw new FolderError(`${snapshotName(index)} cannot be used: ${problem}`);
-    this.#node.machine.takeOver(store, index);
   }
 
   /** An entry was applied. */
@@ -95,7 +83,8 @@ export class Snapshotter {
     const { raft, machine } = this.#node;
     if (this.#takingIndex !== null || this.#isStopped || this.#io.clock.now() < this.#notBefore) return;
     const newest = raft.snapshot?.lastIncludedIndex ?? 0;
-    if (raft.suspectIndex > 0 && raft.suspectIndex === newest) this.#lookAgain(newest);
+    const isSuspect = this.#isSuspect || raft.suspectIndex === newest;
+    if (newest > 0 && isSuspect) this.#lookAgain(newest);
     else if (machine.appliedIndex > newest && this.#isDue(newest)) {
       if (machine.appliedIndex !== raft.receivingIndex) this.#take(); // one file cannot be both
     }
@@ -108,6 +97,7 @@ export class Snapshotter {
     const size = snapshots.size(lastIncludedIndex);
     if (size === 0 || offset >= size) return null;
     const data = snapshots.read(lastIncludedIndex, offset, chunkBytesMax);
+    if (data.length === 0) this.#isSuspect = true; // somebody cut the file short
     return { ...message, data, done: offset + data.length >= size };
   }
 
@@ -119,7 +109,8 @@ export class Snapshotter {
     this.#read(index, (line) => store.restoreLine(line), (reader, problem) => {
       const { metadata, clusterId } = reader;
       if (problem === null && clusterId !== this.#node.clusterId()) problem = `it is of cluster ${clusterId}`;
-      problem ??= metadata!.lastIncludedIndex === index ? store.finishRestore(index) : "it is another one";
+      if (problem === null && !raft.isAsAnnounced(metadata!)) problem = "it is not what its sender announced";
+      problem ??= store.finishRestore(index);
       if (problem === null) {
         storage.snapshots.confirm(index);
         if (!raft.install(metadata!)) return this.#node.onWork();
@@ -131,6 +122,7 @@ export class Snapshotter {
       } else {
         log("error", `the snapshot of entry ${index} that came from another node is not whole: ${problem}`);
         raft.discard();
+        this.#tidy(); // or the next start would find it
       }
       this.#node.onWork();
     });
@@ -139,6 +131,7 @@ export class Snapshotter {
   /** A follower found the newest snapshot not to be whole. If that is so here too, another one takes its place. */
   #lookAgain(newest: number): void {
     const { raft, storage } = this.#node;
+    this.#isSuspect = false;
     this.#takingIndex = newest;
     this.#read(newest, null, (_reader, problem) => {
       this.#takingIndex = null;

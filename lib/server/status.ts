@@ -7,19 +7,19 @@
 import type { Raft } from "../raft/raft.ts";
 import type { NodeId } from "../raft/types.ts";
 import type { DiskState } from "./disk_watch.ts";
+import type { NodeIdentity } from "./identity.ts";
+import type { StateMachine } from "./state_machine.ts";
 import { version } from "../version.ts";
 
 /** What the status is made of. */
 export interface StatusView {
   raft: Raft;
   nodeId: NodeId;
-  appliedIndex: number;
+  machine: StateMachine;
   disk: StatusReply["disk"];
-  keys: number;
   clients: number;
-  waitingFor: NodeId[];
+  identity: NodeIdentity;
   uptimeMs: number;
-  nodes: readonly { id: NodeId; address: string }[];
   isConnected(id: NodeId): boolean;
 }
 
@@ -53,9 +53,10 @@ export interface StatusReply {
 
 /** Answers `status`. */
 export function statusReply(view: StatusView): StatusReply {
-  const { raft } = view;
+  const { raft, identity } = view;
+  const { waitingFor } = identity;
   const progress = new Map(raft.progress().map((one) => [one.id, one]));
-  const peers = view.nodes.filter(({ id }) => id !== view.nodeId).map(({ id, address }) => {
+  const peers = identity.nodes().filter(({ id }) => id !== view.nodeId).map(({ id, address }) => {
     const peer = { id, address, connected: view.isConnected(id) };
     const matchIndex = progress.get(id)?.matchIndex;
     return matchIndex === undefined ? peer : { ...peer, matchIndex, lag: raft.lastIndex - matchIndex };
@@ -67,15 +68,15 @@ export function statusReply(view: StatusView): StatusReply {
     term: raft.currentTerm,
     leader: raft.leaderId,
     commitIndex: raft.commitIndex,
-    appliedIndex: view.appliedIndex,
+    appliedIndex: view.machine.appliedIndex,
     lastLogIndex: raft.lastIndex,
     snapshotIndex: raft.snapshot?.lastIncludedIndex ?? 0,
     peers,
     disk: view.disk,
     ...(raft.admittedIndex === 0 && raft.configuration.members.length > 0 ? { abstains: true } : {}),
-    keys: view.keys,
+    keys: view.machine.store.size,
     clients: view.clients,
-    ...(view.waitingFor.length > 0 ? { waitingFor: view.waitingFor } : {}),
+    ...(waitingFor.length > 0 ? { waitingFor } : {}),
     uptimeMs: view.uptimeMs,
     version,
   };

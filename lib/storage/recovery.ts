@@ -19,7 +19,7 @@ import {
   wayOut,
 } from "./formats.ts";
 import { type RecoveredLog, recoverLog } from "./log_recovery.ts";
-import type { SnapshotFiles } from "./snapshot_files.ts";
+import type { SnapshotFiles, SnapshotTarget } from "./snapshot_files.ts";
 
 /** What a folder held when the node started. */
 export interface Recovered {
@@ -49,12 +49,17 @@ export interface RecoveredFolder extends Recovered {
 const nothing: HardState = { currentTerm: 0, votedFor: null, admittedIndex: 0 };
 
 /** Reads the folder. Throws FolderError when it is another node's, a newer version's, or half of it is missing. */
-export function recoverFolder(disk: Disk, nodeId: NodeId, files: SnapshotFiles): RecoveredFolder {
+export function recoverFolder(
+  disk: Disk,
+  nodeId: NodeId,
+  files: SnapshotFiles,
+  makeTarget: (() => SnapshotTarget) | null = null,
+): RecoveredFolder {
   const bytes = disk.read(stateFile);
   if (bytes === null) return newFolder(disk);
   const state = decodeState(bytes, nodeId);
   const owner = { nodeId, clusterId: state?.identity.clusterId };
-  const { newest: snapshot, notes, clusterId } = files.recover(owner);
+  const { newest: snapshot, notes, clusterId } = files.recover(owner, makeTarget);
   const base = snapshot === null
     ? { ...noMark, term: 0 }
     : { index: snapshot.lastIncludedIndex, crc: snapshot.lastIncludedCrc, term: snapshot.lastIncludedTerm };

@@ -27,6 +27,12 @@ export function snapshotIndexIn(name: string): number | null {
   return index === undefined ? null : Number(index);
 }
 
+/** What the lines of a snapshot are read into; each of its texts tells what is wrong with them. */
+export interface SnapshotTarget {
+  restoreLine(line: unknown): string | null;
+  finishRestore(index: number): string | null;
+}
+
 /** What a recovery found. */
 export interface RecoveredSnapshots {
   /** The newest whole one. */
@@ -52,13 +58,17 @@ export class SnapshotFiles {
     this.#disk = disk;
   }
 
-  /** Looks at all of them, newest first. Throws FolderError when one is another cluster's or a newer version's. */
-  recover(owner: Owner): RecoveredSnapshots {
+  /**
+   * Looks at all of them, newest first, and reads the newest one that is whole into a target, of which each attempt
+   * makes a new one. Throws FolderError when one is another cluster's or a newer version's.
+   */
+  recover(owner: Owner, makeTarget: (() => SnapshotTarget) | null = null): RecoveredSnapshots {
     const found: RecoveredSnapshots = { newest: null, clusterId: null, notes: [] };
     for (const name of this.#disk.list().reverse()) {
       const index = snapshotIndexIn(name);
       if (index === null) continue;
-      const reader = new SnapshotReader(name, null);
+      const target = found.newest === null ? makeTarget?.() ?? null : null;
+      const reader = new SnapshotReader(name, target && ((line) => target.restoreLine(line)));
       let reading: Reading = "more";
       let size = 0;
       for (const bytes of this.pieces(index)) {
@@ -66,9 +76,9 @@ export class SnapshotFiles {
         size += bytes.length;
         if (typeof reading === "object") break;
       }
-      if (reading !== "whole" || reader.metadata!.lastIncludedIndex !== index) {
-        const why = typeof reading === "object" ? reading.bad : "it ends too early";
-        found.notes.push(`${name} is not whole (${why}) and is not used`);
+      const problem = problemOf(reading, reader, index) ?? target?.finishRestore(index) ?? null;
+      if (problem !== null) {
+        found.notes.push(`${name} is not whole (${problem}) and is not used`);
         continue;
       }
       checkCluster(name, reader.clusterId, owner);
@@ -173,4 +183,10 @@ export class SnapshotFiles {
     if (this.#isBusy) this.#waiting.push(run);
     else run();
   }
+}
+
+/** Why what was read to its end is not the snapshot of `index`, or null. */
+function problemOf(reading: Reading, { metadata }: SnapshotReader, index: number): string | null {
+  if (reading !== "whole") return reading === "more" ? "it ends too early" : reading.bad;
+  return metadata!.lastIncludedIndex === index ? null : "it is another one's";
 }

@@ -183,15 +183,22 @@ export class SnapshotReader {
 function isConfiguration(value: unknown): value is Configuration {
   if (typeof value !== "object" || value === null) return false;
   const { members } = value as Record<string, unknown>;
-  return Array.isArray(members) && members.every(isMember);
+  return Array.isArray(members) && members.length > 0 && members.every(isMember);
 }
 
 /** Hands on the lines of a whole block. */
 function handOn(bytes: Uint8Array, onLine: (line: unknown) => string | null): string | null {
-  for (const line of decoder.decode(bytes).split("\n")) {
-    if (line === "") continue; // behind the last newline
-    const problem = onLine(JSON.parse(line));
-    if (problem !== null) return problem;
+  try {
+    for (const line of decoder.decode(bytes).split("\n")) {
+      if (line === "") continue; // behind the last newline
+      const problem = onLine(JSON.parse(line));
+      if (problem !== null) return problem;
+    }
+    return null;
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError) {
+      return `a line is not JSON: ${error.message}`;
+    }
+    throw error;
   }
-  return null;
 }

@@ -24,13 +24,16 @@ import {
 import { LogFiles } from "./log_files.ts";
 import type { RecoveredLog } from "./log_recovery.ts";
 import { type Recovered, type RecoveredFolder, recoverFolder } from "./recovery.ts";
-import { SnapshotFiles } from "./snapshot_files.ts";
+import { SnapshotFiles, type SnapshotTarget } from "./snapshot_files.ts";
 import { inTurn, removal, type Step } from "./steps.ts";
 
 export { FolderError, type Identity, type Recovered };
 
 /** Bytes of a segment of the log, unless one batch alone has more. */
 export const defaultSegmentBytesMax = 64 << 20;
+
+/** So many files in `torn/`, and in `damaged/`, are kept when another one comes. */
+const asideMax = 15;
 
 /** What a batch of writes does to the files. */
 interface Plan {
@@ -79,11 +82,14 @@ export class Storage {
     return this.#hardState;
   }
 
-  /** Reads the folder and changes nothing. Throws FolderError when it is not usable for `nodeId`. */
-  recover(nodeId: NodeId): Recovered {
+  /**
+   * Reads the folder and changes nothing. The newest snapshot goes into a target, of which each attempt makes a new one.
+   * Throws FolderError when the folder is not usable for `nodeId`.
+   */
+  recover(nodeId: NodeId, makeTarget: (() => SnapshotTarget) | null = null): Recovered {
     assert(this.#stage === "new", "a folder is recovered once");
     this.#stage = "recovered";
-    const found = recoverFolder(this.#disk, nodeId, this.snapshots);
+    const found = recoverFolder(this.#disk, nodeId, this.snapshots, makeTarget);
     this.#recovered = found;
     this.#hardState = found.hardState;
     if (found.log !== null) {
@@ -241,18 +247,36 @@ export class Storage {
     return this.#identity;
   }
 
-  /** Copies what will be cut off, so that nothing that a person might want is gone. */
+  /**
+   * Copies what will be cut off, so that nothing that a person might want is gone. What a crash tore was never promised:
+   * a disk without room for it need not keep it.
+   */
   #saveAside({ tail, lost, damage, segments }: RecoveredLog, steps: Step[]): void {
-    const folder = `${damage === null ? "torn" : "damaged"}/start-${this.#knownIdentity().starts}-log-`;
+    if (tail === null && lost.length === 0) return;
+    const folder = damage === null ? "torn/" : "damaged/";
+    this.#prune(folder, steps);
+    const start = `${folder}start-${this.#knownIdentity().starts}-log-`;
+    const save = (name: string, bytes: () => Uint8Array): void => {
+      // Not by `replace`, which would use up the reserve of the state file.
+      steps.push((next) =>
+        this.#disk.append(name, bytes(), (error) => {
+          next(damage === null && error instanceof DiskFull ? null : error);
+        })
+      );
+    };
     if (tail !== null) {
       const { first, end } = segments.at(-1)!;
-      steps.push((next) => this.#disk.replace(`${folder}${first}-byte-${end}`, tail.bytes, next));
+      save(`${start}${first}-byte-${end}`, () => tail.bytes);
     }
-    for (const { first } of lost) {
-      steps.push((next) => {
-        this.#disk.replace(`${folder}${first}-byte-0`, this.#disk.read(segmentName(first))!, next);
-      });
-    }
+    for (const { first } of lost) save(`${start}${first}-byte-0`, () => this.#disk.read(segmentName(first))!);
+  }
+
+  /** Makes room among what was saved aside: the newest few stay. */
+  #prune(folder: string, steps: Step[]): void {
+    const startOf = (name: string): number => Number(/start-(\d+)-/.exec(name)?.[1] ?? 0);
+    const names = this.#disk.list().filter((name) => name.startsWith(folder));
+    const old = names.sort((a, b) => startOf(b) - startOf(a)).slice(asideMax);
+    for (const name of old) steps.push((next) => this.#disk.remove(name, next));
   }
 }
 

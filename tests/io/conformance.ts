@@ -91,6 +91,7 @@ const diskTests: Tests = {
     assertEquals(text(disk.readRange("log", 2, 3)), "234");
     assertEquals(text(disk.readRange("log", 8, 100)), "89");
     assertEquals(text(disk.readRange("log", 10, 1)), "");
+    assertEquals(text(disk.readRange("never written", 0, 1)), "");
   },
 
   "list() names all files, sorted": async (world) => {

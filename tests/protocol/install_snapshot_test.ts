@@ -9,6 +9,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { LineSplitter } from "../../lib/protocol/lines.ts";
 import {
   chunkBytesMax,
+  controlLineBytesMax,
   describeMessage,
   encodeMessage,
   type PeerInput,
@@ -114,7 +115,7 @@ Deno.test("PeerReader.take() refuses a header that asks for too much, or for not
   for (const data of [chunkBytesMax + 1, 2 ** 40, -1, 1.5, "12", null, [], "x".repeat(100)]) {
     const reader = new PeerReader();
     assertStringIncludes(String(reader.take(header({ data }), known)), "installSnapshot: the field data");
-    assertEquals(reader.expectsMore, false);
+    assertEquals(reader.lineBytesMax(1) !== controlLineBytesMax, false);
   }
   for (
     const [name, value] of [["lastIncludedCrc", 5], ["offset", -1], ["done", 1], ["lastIncludedIndex", "5"]]
@@ -157,11 +158,11 @@ Deno.test("PeerReader.take() waits for all the bytes of a piece", () => {
   const reader = new PeerReader();
   assertEquals(reader.take(header({ data: 10 }), known), null);
   assertEquals(reader.take(encoder.encode("abcd\n"), known), null);
-  assertEquals(reader.expectsMore, true);
+  assertEquals(reader.lineBytesMax(1) !== controlLineBytesMax, true);
   const message = reader.take(encoder.encode("efg\n"), known);
   assertEquals(message, null, "one byte is missing");
   assertEquals(reader.take(encoder.encode("h\n"), known) !== null, true);
-  assertEquals(reader.expectsMore, false);
+  assertEquals(reader.lineBytesMax(1) !== controlLineBytesMax, false);
 });
 
 Deno.test("describeMessage() counts the bytes of a piece rather than shows them", () => {

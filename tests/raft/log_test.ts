@@ -295,7 +295,7 @@ Deno.test("Log.snapshotAt() finds the configuration across the base, also when t
 
 Deno.test("becomeSnapshot() ends with an acknowledgement of all that it holds (paper 7)", () => {
   const progress = newProgress(9, 0);
-  becomeSnapshot(progress, new Log(entries).snapshotAt(5));
+  becomeSnapshot(progress, new Log(entries).snapshotAt(5), 0);
   acknowledge(progress, 4);
   assertEquals([progress.mode, progress.nextIndex, progress.matchIndex], ["snapshot", 6, 4]);
   acknowledge(progress, 5);

@@ -53,12 +53,13 @@ function identityOf(
   { admitted = 0, entries = [] as Entry[] } = {},
 ): NodeIdentity {
   const options = optionsOf();
+  const hardState = { currentTerm: 1, votedFor: null, admittedIndex: admitted };
   const raft = new Raft(raftOptions(options, identity.incarnation, () => 0), {
-    hardState: { currentTerm: 1, votedFor: null, admittedIndex: admitted },
+    hardState,
     snapshot: null,
     entries,
   });
-  return new NodeIdentity(options, io(), { raft, identity, admitted: () => admitted });
+  return new NodeIdentity(options, io(), { raft, identity, storage: { hardState } });
 }
 
 /** A log of configurations, the first one founds the cluster. */
