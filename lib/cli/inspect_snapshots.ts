@@ -1,18 +1,19 @@
 /**
  * The snapshots of a folder, for people: what each holds or why it is none, and the lines of the newest whole one.
- * However large a file is, only a piece of it is in memory.
+ * Of a file only a piece is in memory, beside the state that it holds.
  *
  * @module
  */
 
 import type { Disk } from "../io/io.ts";
+import { Store } from "../kv/store.ts";
 import { isSealed } from "../raft/entry.ts";
 import { FolderError } from "../storage/formats.ts";
 import { SnapshotFiles, snapshotIndexIn, snapshotName } from "../storage/snapshot_files.ts";
 import { type Reading, SnapshotReader } from "../storage/snapshot_format.ts";
 import { harmlessLine, print } from "./output.ts";
 
-/** What a file in `snapshots/` holds. */
+/** What a file in `snapshots/` holds, for a node that starts. */
 export interface SnapshotFileReport {
   /** It holds the state after the entry `index`, says its name. */
   index: number;
@@ -30,10 +31,11 @@ export interface SnapshotFileReport {
 export function readSnapshotFile(disk: Disk, name: string): SnapshotFileReport | null {
   const index = snapshotIndexIn(name);
   if (index === null) return null;
-  const reader = new SnapshotReader(name, null);
+  const store = new Store();
+  const reader = new SnapshotReader(name, (line) => store.restoreLine(line));
   const bad = whatIsBad(new SnapshotFiles(disk).pieces(index), reader) ??
     (reader.metadata!.lastIncludedIndex === index
-      ? null
+      ? store.finishRestore(index)
       : `it is the snapshot of entry ${reader.metadata!.lastIncludedIndex}`);
   const contents = bad === null ? reader.contents : null;
   return {

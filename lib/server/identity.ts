@@ -149,7 +149,7 @@ export class NodeIdentity {
         return { do: "save" };
       case "found":
         this.#raft.found({ members: [...this.#identity.pinned!].sort((a, b) => a.id - b.id) });
-        this.#options.log("info", `the cluster ${this.#identity.clusterId} is founded`);
+        this.#options.log("info", this.#describeFounding());
         return { do: "founded" };
     }
   }
@@ -161,6 +161,15 @@ export class NodeIdentity {
     if (text === this.#reported) return;
     this.#reported = text;
     this.#options.log("info", text);
+  }
+
+  #describeFounding(): string {
+    const { pinned, clusterId, nodeId, incarnation } = this.#identity;
+    const isFounder = pinned!.some((member) => member.id === nodeId && member.incarnation === incarnation);
+    return isFounder
+      ? `the cluster ${clusterId} is founded`
+      : `the cluster ${clusterId} knows node ${nodeId} with another data folder: this one takes no part in ` +
+        "decisions until the others have given it the data and admitted it";
   }
 
   /** When all founders are there, the one with the lowest id stands for election at once: nobody leads yet. */

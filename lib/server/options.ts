@@ -59,6 +59,8 @@ export interface Limits {
   segmentBytesMax: number;
   /** Log since the last snapshot, after which the next one is taken; more while the snapshot itself is larger. */
   snapshotLogBytes: number;
+  /** Log before the newest snapshot that stays in memory, for followers that are a little behind. */
+  trailingBytes: number;
   /** Entries since the last snapshot, a number, after which the next one is taken. */
   snapshotEntries: number;
   /** A request without an outcome is answered `outcomeUnknown` or `noLeader` after this time. */
@@ -81,7 +83,8 @@ export const defaultLimits: Limits = {
   committedEntriesMax: 4096,
   peerQueueBytesMax: 128 << 20,
   segmentBytesMax: defaultSegmentBytesMax,
-  snapshotLogBytes: 16 << 20,
+  snapshotLogBytes: 32 << 20,
+  trailingBytes: 8 << 20,
   snapshotEntries: 250_000,
   requestTimeoutMs: 5000,
 };

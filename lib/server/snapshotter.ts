@@ -34,7 +34,7 @@ export interface SnapshotterNode {
 
 /** Bytes that one fsync makes durable. */
 const flushBytes = 1 << 20;
-/** A log as large as the last snapshot, up to so many times the bound, is kept before the next one: see ARCHITECTURE.md. */
+/** A log twice as large as the last snapshot, up to so many times the bound, comes before the next: see ARCHITECTURE.md. */
 const growthMax = 4;
 /** After an attempt that found no room. */
 const retryMs = 10_000;
@@ -147,7 +147,7 @@ export class Snapshotter {
     const { storage } = this.#node;
     const { snapshotLogBytes, snapshotEntries } = this.#options.limits;
     const bytes = Math.min(
-      Math.max(snapshotLogBytes, storage.snapshots.size(newest)),
+      Math.max(snapshotLogBytes, 2 * storage.snapshots.size(newest)),
       growthMax * snapshotLogBytes,
     );
     return this.#bytes >= bytes * this.#patience || this.#entries >= snapshotEntries * this.#patience;
@@ -271,11 +271,22 @@ export class Snapshotter {
       if (error !== null) return onDiskError(error);
       if (whole.length < 2) return; // the log before the only one is the only other copy
       const oldest = Math.min(...kept);
-      raft.compact(Math.max(oldest, raft.baseIndex));
+      raft.compact(this.#trailFrom(Math.min(newest, ...raft.transfers), oldest));
       storage.compact(oldest, (error) => {
         if (error !== null && !this.#isStopped) onDiskError(error);
       });
     });
+  }
+
+  /** From where on the log in memory serves followers that are not far behind the entry `index`; not before `oldest`. */
+  #trailFrom(index: number, oldest: number): number {
+    const { raft } = this.#node;
+    const { trailingBytes } = this.#options.limits;
+    const least = Math.max(oldest, raft.baseIndex);
+    for (let bytes = 0; index > least && bytes < trailingBytes; index--) {
+      bytes += raft.entryAt(index)!.line.length;
+    }
+    return Math.max(index, least);
   }
 }
 

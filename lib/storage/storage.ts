@@ -30,7 +30,7 @@ import { inTurn, removal, type Step } from "./steps.ts";
 export { FolderError, type Identity, type Recovered };
 
 /** Bytes of a segment of the log, unless one batch alone has more. */
-export const defaultSegmentBytesMax = 64 << 20;
+export const defaultSegmentBytesMax = 16 << 20;
 
 /** So many files in `torn/`, and in `damaged/`, are kept when another one comes. */
 const asideMax = 15;

@@ -139,7 +139,7 @@ Deno.test("Disk errors name the operation and the file and keep their cause", ()
       assertStringIncludes(error!.message, `cannot ${verb} ${path}/`);
       assert(error!.cause instanceof Error);
     }
-    assertThrows(() => disk.readRange("missing", 0, 1), Error, `cannot read ${path}/missing`);
+    assertThrows(() => disk.readRange("folder", 0, 1), Error, `cannot read ${path}/folder`);
     assertEquals(await outcome((done) => disk.append("log", bytes("12"), done)), null);
     const error = await outcome((done) => disk.truncate("log", 3, done));
     assertStringIncludes(error!.message, "it has 2 bytes");

@@ -165,6 +165,17 @@ Deno.test("PeerReader.take() waits for all the bytes of a piece", () => {
   assertEquals(reader.lineBytesMax(1) !== controlLineBytesMax, false);
 });
 
+Deno.test("PeerReader.lineBytesMax() bounds a line of a piece by what is missing of it", () => {
+  const reader = new PeerReader();
+  assertEquals(reader.lineBytesMax(1 << 20), controlLineBytesMax);
+  reader.take(header({ data: 10 }), known);
+  assertEquals(reader.lineBytesMax(1 << 20), 11, "and the newline of a line that is cut there");
+  reader.take(encoder.encode("abcd\n"), known);
+  assertEquals(reader.lineBytesMax(1 << 20), 6);
+  reader.take(encoder.encode("efghi\n"), known);
+  assertEquals(reader.lineBytesMax(1 << 20), controlLineBytesMax);
+});
+
 Deno.test("describeMessage() counts the bytes of a piece rather than shows them", () => {
   assertStringIncludes(describeMessage(installSnapshot(snapshot)), `"data":${snapshot.length},`);
 });

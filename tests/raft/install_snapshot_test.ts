@@ -7,6 +7,7 @@
 
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { AssertionFailed } from "../../lib/assert.ts";
+import { makeEntry } from "../../lib/raft/entry.ts";
 import { Log } from "../../lib/raft/log.ts";
 import type { InstallSnapshot, Message } from "../../lib/raft/messages.ts";
 import type { Entry } from "../../lib/raft/types.ts";
@@ -20,7 +21,18 @@ import {
   installSnapshot,
   only,
 } from "./messages.ts";
-import { commandsOf, logOf, lone, loneLeader, type Node, timeoutMax, timeoutMin } from "./node.ts";
+import {
+  becomeCandidate,
+  commandsOf,
+  configurationOfSize,
+  incarnationOf,
+  logOf,
+  lone,
+  loneLeader,
+  type Node,
+  timeoutMax,
+  timeoutMin,
+} from "./node.ts";
 
 /** A snapshot of the state after entry `index` of `log`, in pieces of 100 bytes. */
 function piecesOf(
@@ -130,6 +142,98 @@ Deno.test("Raft.install() takes over a whole snapshot although another node lead
   assertEquals([acknowledgement?.to, acknowledgement?.term, acknowledgement?.matchIndex], [3, 3, 5]);
 });
 
+Deno.test("Raft.receive() changes nothing for any offer while a complete snapshot is looked at", () => {
+  const node = lone();
+  node.checkHeld = true;
+  node.step(...piecesOf(long, 5, { term: 2 }));
+  const { incoming } = node.disk;
+  const offers = [
+    piecesOf(long, 6, { term: 3, from: 3 })[0]!,
+    piecesOf(long, 5, { term: 4, from: 2 })[0]!,
+    piecesOf(long, 6, { term: 4, from: 2 })[1]!,
+    piecesOf(long, 5, { term: 5, from: 3 })[0]!, // the same one, by another leader, from its beginning
+    piecesOf(long, 4, { term: 5, from: 3 })[0]!,
+  ];
+  for (const offer of offers) assertEquals(answersOf(node.step(offer)), [], "it is not asked for more");
+  assertEquals([node.raft.receivingIndex, node.disk.incoming === incoming], [5, true], "nothing is written");
+  node.checkHeld = false;
+  const [acknowledgement, ...rest] = only(node.run(), "appendEntriesResponse");
+  assertEquals([acknowledgement?.to, acknowledgement?.term, acknowledgement?.matchIndex], [3, 5, 5]);
+  assertEquals([rest, node.raft.baseIndex, node.commands.length], [[], 5, 4]);
+});
+
+Deno.test("Raft.isAsAnnounced() compares index, term and sum of what came with what its sender said", () => {
+  const node = lone();
+  node.checkHeld = true;
+  node.step(...piecesOf(long, 5, { term: 2 }));
+  const snapshot = new Log(long).snapshotAt(5);
+  assertEquals(node.raft.isAsAnnounced(snapshot), true);
+  for (const other of [{ lastIncludedIndex: 4 }, { lastIncludedTerm: 1 }, { lastIncludedCrc: 1 }]) {
+    assertEquals(node.raft.isAsAnnounced({ ...snapshot, ...other }), false);
+    assertThrows(() => node.raft.install({ ...snapshot, ...other }), AssertionFailed, "announced");
+  }
+});
+
+Deno.test("Raft.tick() forgets a snapshot of which a part came when entries have made it needless", () => {
+  const node = lone();
+  node.step(...piecesOf(long, 5, { term: 2 }).slice(0, 2));
+  node.step(appendEntries(long, { term: 2, prevLogIndex: 1, leaderCommit: 4 }));
+  node.tick();
+  assertEquals(node.raft.receivingIndex, 5, "not yet");
+  node.step(heartbeat(long, { term: 2, leaderCommit: 5 }));
+  node.tick();
+  assertEquals(node.raft.receivingIndex, null);
+});
+
+Deno.test("Raft.receive() takes no piece of the same node's new folder for the next one of the old folder's", () => {
+  const node = lone();
+  const pieces = piecesOf(long, 5, { term: 2 });
+  node.raft.peerStarted(2, incarnationOf(2, 0));
+  assertEquals(wantedBy(node.step(...pieces.slice(0, 2))), [100, 200]);
+  node.raft.peerStarted(2, incarnationOf(2, 1));
+  assertEquals(wantedBy(node.step(pieces[2]!)), [0]);
+});
+
+/** `count` entries of `term` behind `before`; the one at `renamesAt` gives this node another folder. */
+function renaming(
+  before: Entry,
+  { count, term, renamesAt }: { count: number; term: number; renamesAt: number },
+): Entry[] {
+  const members = configurationOfSize(3).members.map((member) =>
+    member.id === 1 ? { ...member, incarnation: incarnationOf(1, 1) } : member
+  );
+  const entries: Entry[] = [];
+  for (let i = 0; i < count; i++) {
+    const { index, crc: prevCrc } = entries.at(-1) ?? before;
+    const isRenaming = index + 1 === renamesAt;
+    const kind = isRenaming ? "configuration" : "command";
+    const command = isRenaming ? { members } : `${index + 1}/${term}`;
+    entries.push(makeEntry({ index: index + 1, term, kind, command, prevCrc }));
+  }
+  return entries;
+}
+
+Deno.test("Raft.install() forgets which configuration of the log before it was durable: the node waits for the new one", () => {
+  const node = lone({ terms: [1] });
+  node.damage(2);
+  node.start(); // in another folder, which the log does not name yet
+  const given = logOf(3, [1]);
+  const theirs = renaming(given[1]!, { count: 8, term: 1, renamesAt: 10 });
+  node.step(appendEntries([...given, ...theirs], { term: 1, prevLogIndex: 2, leaderCommit: 2 }));
+  assertEquals([node.disk.entries.length, node.raft.admittedIndex], [10, 0], "it is not committed");
+  const others = [...given, ...renaming(given[1]!, { count: 7, term: 2, renamesAt: 8 })];
+  node.step(...piecesOf(others, 5, { term: 2, from: 3 }));
+  assertEquals([node.raft.baseIndex, node.raft.admittedIndex], [5, 0]);
+  node.diskHeld = true;
+  node.step(appendEntries(others, { from: 3, term: 2, prevLogIndex: 5, leaderCommit: 9 }));
+  const saved = node.pending.map(({ hardState, entries }) => [hardState?.admittedIndex, entries.length]);
+  assert(saved.every(([admitted]) => !admitted), `${saved}: the entry that admits it comes first`);
+  while (node.pending.length > 0) node.finishWrite();
+  node.diskHeld = false;
+  node.run();
+  assertEquals(node.raft.admittedIndex, 8);
+});
+
 Deno.test("Raft.install() does nothing when the entries have come meanwhile", () => {
   const node = lone();
   node.checkHeld = true;
@@ -143,7 +247,7 @@ Deno.test("Raft.install() does nothing when the entries have come meanwhile", ()
   assertEquals(node.raft.receivingIndex, null);
 });
 
-Deno.test("Raft.install() does nothing in a node that stands for election", () => {
+Deno.test("Raft.install() makes a node that asks for pre-votes a follower again, which takes the snapshot over", () => {
   const node = lone();
   node.checkHeld = true;
   node.step(...piecesOf(long, 5, { term: 2 }));
@@ -151,8 +255,21 @@ Deno.test("Raft.install() does nothing in a node that stands for election", () =
   assertEquals(node.raft.role, "preCandidate");
   node.checkHeld = false;
   node.run();
-  assertEquals([node.raft.baseIndex, node.raft.role], [0, "preCandidate"]);
-  assertEquals(matchOf(node.step(...piecesOf(long, 5, { term: 2 }))), [5], "it can be sent again");
+  assertEquals([node.raft.baseIndex, node.raft.role, node.raft.currentTerm], [5, "follower", 2]);
+  assertEquals(matchOf(node.step(heartbeat(long, { term: 2, prevLogIndex: 5 }))), [5]);
+});
+
+Deno.test("Raft.install() does nothing in a node that stands for election", () => {
+  const node = lone();
+  node.checkHeld = true;
+  node.step(...piecesOf(long, 5, { term: 2 }));
+  node.tick(timeoutMax);
+  becomeCandidate(node);
+  assertEquals(node.raft.role, "candidate");
+  node.checkHeld = false;
+  node.run();
+  assertEquals([node.raft.baseIndex, node.raft.role], [0, "candidate"]);
+  assertEquals(matchOf(node.step(...piecesOf(long, 5, { term: 3 }))), [5], "it can be sent again");
 });
 
 Deno.test("Raft.discard() tells the leader that what it sent is no snapshot", () => {
@@ -172,10 +289,10 @@ Deno.test("Raft.discard() does not blame the next leader for what the last one s
   pieces[1]!.data[7]! ^= 1;
   node.step(...pieces);
   const next = piecesOf(long, 6, { term: 3, from: 3 });
-  node.step(next[0]!);
+  assertEquals(answersOf(node.step(next[0]!)), [], "it asks again");
   node.checkHeld = false;
   assertEquals(answersOf(node.run()), []);
-  assertEquals(matchOf(node.step(...next.slice(1))), [6]);
+  assertEquals(matchOf(node.step(...next)), [6]);
 });
 
 Deno.test("Raft.receive() takes a piece of a snapshot for a leader's word (paper 5.2)", () => {
@@ -275,7 +392,9 @@ Deno.test("Raft.receive() is not moved by rejections while a snapshot is under w
 Deno.test("Raft.onSnapshotTaken() and compact() stop at what would lose entries (BN2)", () => {
   const node = sending();
   const old = node.raft.snapshotAt(6);
-  assertThrows(() => node.raft.onSnapshotTaken(old), AssertionFailed, "snapshots grow newer");
+  node.raft.onSnapshotTaken(old); // it was looked at again
+  const older = { ...old, lastIncludedIndex: 5 };
+  assertThrows(() => node.raft.onSnapshotTaken(older), AssertionFailed, "snapshots never grow older");
   node.raft.propose("next");
   node.run();
   assertThrows(() => node.raft.onSnapshotTaken(node.raft.snapshotAt(7)), AssertionFailed, "applied");

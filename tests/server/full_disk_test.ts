@@ -88,3 +88,36 @@ Deno.test("DiskWatch.onTick() tells of a disk that is full, and that it works ag
   assertEquals(JSON.stringify(stateOf(cluster, node!)).includes("full"), false);
   assertEquals(JSON.stringify(before).includes("full"), false);
 });
+
+Deno.test("DiskWatch.onTick() lets a leader whose disk is full, and then hangs, lead no more", () => {
+  const cluster = new SmallCluster("full and stuck");
+  const old = cluster.leader!;
+  setFull(cluster.nodes, true); // nobody to hand over to
+  cluster.client(old).send(put);
+  cluster.until(() => JSON.stringify(stateOf(cluster, old)).includes("full"), "it is full");
+  cluster.hangDisk(old);
+  cluster.until(() => old.server!.raft.role !== "leader", "the next attempt hangs");
+  assert(JSON.stringify(stateOf(cluster, old)).includes("stuck"));
+  setFull(cluster.nodes.filter((node) => node !== old), false);
+  cluster.until(() => cluster.leader !== null && cluster.leader !== old, "another leader");
+});
+
+Deno.test("Server.close() does not wait for room that never comes, nor for a disk that hangs", () => {
+  for (const trouble of ["full", "stuck"] as const) {
+    const cluster = new SmallCluster(`close ${trouble}`);
+    const node = cluster.follower;
+    if (trouble === "full") setFull([node], true);
+    else cluster.hangDisk(node);
+    assertEquals(cluster.client(cluster.leader!).ask(put).ok, true);
+    cluster.run(3000);
+    let isClosed = false;
+    node.server!.close(() => isClosed = true);
+    cluster.until(() => isClosed, "it ends");
+    node.server = null;
+    cluster.crash(node, "kill");
+    node.machine.disk.full = false;
+    node.machine.disk.slowness = 1;
+    node.machine.restart();
+    cluster.until(() => node.server!.store.get("a")?.value === "1", "the others bring it up to date");
+  }
+});

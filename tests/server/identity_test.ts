@@ -153,19 +153,34 @@ Deno.test("NodeIdentity.judge() lets another folder of a member in while it abst
   }
 });
 
+/** One of the founded cluster whose folder is new to it. */
+const abstaining = (id: number) => helloOf(id, { incarnation: `folder ${id}`, admitted: 0 });
+
+const lost = (identity: NodeIdentity, ...hellos: Hello[]) =>
+  identity.lostMembers(new Map(hellos.map((one) => [one.nodeId, one])));
+
 Deno.test("NodeIdentity.lostMembers() names those that abstain once no majority is left to admit them", () => {
-  const lost = (identity: NodeIdentity, ...hellos: Hello[]) =>
-    identity.lostMembers(new Map(hellos.map((one) => [one.nodeId, one])));
   assertEquals(lost(founded(), helloOf(2), helloOf(3)), []);
-  assertEquals(lost(founded(), helloOf(2, { admitted: 0 }), helloOf(3)), [], "two can admit the third one");
-  assertEquals(lost(founded(), helloOf(2, { admitted: 0 })), [], "one that is only silent may come back");
-  assertEquals(lost(founded(), helloOf(2, { admitted: 0 }), helloOf(3, { admitted: 0 })), [2, 3]);
+  assertEquals(lost(founded(), abstaining(2), helloOf(3)), [], "two can admit the third one");
+  assertEquals(lost(founded(), abstaining(2)), [], "one that is only silent may come back");
+  assertEquals(lost(founded(), abstaining(2), abstaining(3)), [2, 3]);
   assertEquals(lost(founded(), hello(2), hello(3)), [], "they may be about to found it with this node");
   const wiped = identityOf(record({ clusterId, pinned: members, incarnation: "new" }), {
     entries: logOf(members),
   });
   assertEquals(lost(wiped, helloOf(2), helloOf(3)), []);
-  assertEquals(lost(wiped, helloOf(2, { admitted: 0 }), helloOf(3)), [1, 2]);
+  assertEquals(lost(wiped, abstaining(2), helloOf(3)), [1, 2]);
+});
+
+Deno.test("NodeIdentity.lostMembers() does not count a folder that the log names, whatever its last hello said", () => {
+  const named = members.map((member) => member.id === 2 ? { ...member, incarnation: "folder 2" } : member);
+  const later = identityOf(record({ clusterId, pinned: members }), {
+    admitted: 1,
+    entries: logOf(members, named),
+  });
+  assertEquals(lost(later, abstaining(2), abstaining(3)), [], "2 is a member again, and 3 can be admitted");
+  const another = helloOf(2, { incarnation: "yet another", admitted: 0 });
+  assertEquals(lost(later, another, abstaining(3)), [2, 3]);
 });
 
 Deno.test("nextIdentity() counts the start, and names a folder anew that is empty or has lost something", () => {

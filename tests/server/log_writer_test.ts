@@ -149,6 +149,21 @@ Deno.test("submit() never lets a vote go before the disk has it, full or not", (
   assert(bench.sent.includes("vote 7"));
 });
 
+Deno.test("submit() makes a term durable that comes while a write finds no room, without waiting for the next attempt", () => {
+  for (const isVote of [true, false]) {
+    const bench = new Bench();
+    bench.isFull = true;
+    bench.writer.submit(acknowledged(log.slice(0, 2))); // under way
+    bench.writer.submit(isVote ? vote(4) : write([], inTerm(4)));
+    bench.settle();
+    assertEquals([bench.writer.isFull, bench.storage.hardState.currentTerm], [true, 4]);
+    assertEquals(bench.sent, isVote ? ["termDurable 4", "vote 4"] : []);
+    bench.isFull = false;
+    bench.tick(25);
+    assertEquals(bench.sent.at(-1), "ack 2");
+  }
+});
+
 Deno.test("onTick() tries again, and everything leaves in its order once there is room", () => {
   const bench = new Bench();
   bench.writer.submit(acknowledged(log.slice(0, 2)));

@@ -6,6 +6,7 @@
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import type { SnapshotMetadata } from "../../lib/raft/types.ts";
 import { encodeSnapshot } from "../../lib/storage/snapshot_format.ts";
 import { snapshotName } from "../../lib/storage/snapshot_files.ts";
 import { Life } from "../sim/scheduler.ts";
@@ -28,6 +29,21 @@ function files(node: Node): number[] {
 
 function newest(node: Node): number {
   return node.server!.raft.snapshot?.lastIncludedIndex ?? 0;
+}
+
+/** Lines that no store takes, under sums that are right, and what is said of them. */
+const uselessLines: readonly [string, RegExp][] = [
+  [`{"nokey":1}`, /key is missing/],
+  [`{"key":"a","value":"1","version":99}`, /a line names index 99/],
+  [`{"key":"a","value":"1","version":3,"ttl":5}`, /ttl/],
+  [`{"key":"a`, /a line is not JSON/],
+];
+
+/** Notes the lines of the journals that say this. */
+function listenFor(cluster: SmallCluster, text: string): string[] {
+  const lines: string[] = [];
+  cluster.world.trace.onLine = (line) => void (line.includes(text) && lines.push(line));
+  return lines;
 }
 
 /** Puts other bytes into a file of a node, behind its back. */
@@ -158,7 +174,7 @@ Deno.test("Snapshotter.tidy() leaves the snapshot that a follower is being sent,
   assertEquals(files(leader).length, 2, "then it goes");
 });
 
-Deno.test("Snapshotter.load() gives a node that starts the state of its newest snapshot", () => {
+Deno.test("Server.constructor() gives a node that starts the state of its newest snapshot", () => {
   const cluster = new SmallCluster("load", { size: 1, limits: { snapshotEntries: 20 } });
   const [node] = cluster.nodes;
   put(cluster.client(node!), 70);
@@ -171,30 +187,30 @@ Deno.test("Snapshotter.load() gives a node that starts the state of its newest s
   cluster.until(() => node!.server!.store.digest() === digest, "the state is there again");
 });
 
-Deno.test("Snapshotter.load() refuses a snapshot that is whole and holds no state", () => {
-  const cluster = new SmallCluster("no state", { size: 1, limits: { snapshotEntries: 20 } });
-  const [node] = cluster.nodes;
-  put(cluster.client(node!), 30);
-  const { snapshot } = node!.server!.raft;
-  assert(snapshot !== null);
-  cluster.kill(node!);
-  for (
-    const [line, said] of [[`{"nokey":1}`, /cannot be used: .*key is missing/], [
-      `{"key":"a","value":"1","version":99}`,
-      /cannot be used: a line names index 99/,
-    ]] as const
-  ) {
-    const contents = { clusterId: null, keys: 1, sessions: 0 };
-    rot(
-      cluster,
-      node!,
-      snapshotName(snapshot.lastIncludedIndex),
-      () => concat(...encodeSnapshot(snapshot, contents, [line])),
-    );
-    node!.machine.restart();
-    assertEquals(node!.server, null);
-    assertMatch(node!.stopped!.message, said);
-    node!.machine.crash("kill");
+Deno.test("SnapshotFiles.recover() skips a snapshot that is whole and holds no state: the older one and the log serve", () => {
+  for (const isOlderThere of [false, true]) {
+    const cluster = new SmallCluster(`no state ${isOlderThere}`, {
+      size: 1,
+      limits: { snapshotEntries: 20 },
+    });
+    const [node] = cluster.nodes;
+    put(cluster.client(node!), isOlderThere ? 70 : 24);
+    cluster.run(200);
+    assertEquals(files(node!).length, isOlderThere ? 2 : 1);
+    const older = isOlderThere ? files(node!)[0] : 0;
+    const digest = node!.server!.store.digest();
+    const snapshot = node!.server!.raft.snapshot!;
+    const name = snapshotName(snapshot.lastIncludedIndex);
+    for (const [line, said] of uselessLines) {
+      cluster.kill(node!);
+      const notes = listenFor(cluster, `${name} is not whole`);
+      const contents = { clusterId: null, keys: 1, sessions: 0 };
+      rot(cluster, node!, name, () => concat(...encodeSnapshot(snapshot, contents, [line])));
+      node!.machine.restart();
+      assertEquals([node!.stopped, newest(node!)], [null, older]);
+      assertMatch(notes.join(), said);
+      cluster.until(() => node!.server!.store.digest() === digest, "nothing is lost");
+    }
   }
 });
 
@@ -215,5 +231,72 @@ Deno.test("Snapshotter.onReceived() refuses a snapshot that rotted on the leader
   late.machine.restart();
   cluster.until(() => late.server!.appliedIndex === leader.server!.appliedIndex, "it has caught up");
   assert(newest(leader) > rotten);
+  assertEquals(late.server!.store.digest(), leader.server!.store.digest());
+});
+
+/** Node `late` has a snapshot and a log behind it, and `leader` has only a newer snapshot of what it has missed. */
+function withLate(name: string): { cluster: SmallCluster; leader: Node; late: Node; client: Client } {
+  const cluster = new SmallCluster(name, { limits: { snapshotEntries: 20 } });
+  const leader = cluster.leader!;
+  const late = cluster.follower;
+  const client = cluster.client(leader);
+  put(client, 27);
+  cluster.until(() => files(late).length === 1, "a snapshot");
+  put(client, 2);
+  cluster.run(100);
+  cluster.kill(late);
+  put(client, 70);
+  cluster.run(200);
+  assert(leader.server!.raft.baseIndex > 40);
+  return { cluster, leader, late, client };
+}
+
+/** A snapshot of so many bytes with this line in it and all sums right, of the cluster of `node`. */
+function ofSize(bytes: number, metadata: SnapshotMetadata, line: string, { machine }: Node): Uint8Array {
+  const { clusterId } = JSON.parse(new TextDecoder().decode(machine.disk.durable("state.json")!));
+  const padded = (length: number): Uint8Array => {
+    const lines = [`{"key":"0","value":"${"p".repeat(length)}","version":3}`, line];
+    return concat(...encodeSnapshot(metadata, { clusterId, keys: 2, sessions: 0 }, lines));
+  };
+  return padded(bytes - padded(0).length);
+}
+
+Deno.test("Snapshotter.onReceived() removes what it refuses: the next start uses the older snapshot and the log", () => {
+  const [noConfiguration, otherSum] = [{ configuration: { members: [] } }, { lastIncludedCrc: 1 }];
+  const cases = [
+    ...uselessLines.slice(2).map(([line, said]) => ({ line, said, fields: {} })),
+    { line: `{"key":"a","value":"1","version":3}`, said: /not whole: byte/, fields: noConfiguration },
+    { line: `{"key":"a","value":"1","version":3}`, said: /not what its sender announced/, fields: otherSum },
+  ];
+  for (const [i, { line, said, fields }] of cases.entries()) {
+    const { cluster, leader, late, client } = withLate(`refused ${i}`);
+    const before = late.machine.disk.durableNames();
+    const sent = leader.server!.raft.snapshot!;
+    const name = snapshotName(sent.lastIncludedIndex);
+    rot(cluster, leader, name, ({ length }) => ofSize(length, { ...sent, ...fields }, line, leader));
+    const notes = listenFor(cluster, "from another node is not whole");
+    late.machine.restart();
+    cluster.until(() => notes.length > 0, "it is refused");
+    assertMatch(notes[0]!, said);
+    cluster.until(() => !late.machine.disk.durableNames().includes(name), "it is gone");
+    assertEquals(late.stopped, null);
+    cluster.kill(late);
+    const after = late.machine.disk.durableNames().filter((one) => !one.includes(name));
+    assertEquals(after, before);
+    late.machine.restart();
+    assertEquals([late.stopped, newest(late)], [null, files(late)[0]]);
+    put(client, 30);
+    cluster.until(() => late.server!.appliedIndex === leader.server!.appliedIndex, "a newer one will do");
+    assertEquals(late.server!.store.digest(), leader.server!.store.digest());
+  }
+});
+
+Deno.test("Snapshotter.fill() has a snapshot made again whose file was cut short behind the node's back", () => {
+  const { cluster, leader, late } = withLate("cut short");
+  const index = newest(leader);
+  rot(cluster, leader, snapshotName(index), (bytes) => bytes.subarray(0, bytes.length >> 1));
+  late.machine.restart();
+  cluster.until(() => late.server!.appliedIndex === leader.server!.appliedIndex, "it has caught up");
+  assert(newest(leader) > index);
   assertEquals(late.server!.store.digest(), leader.server!.store.digest());
 });

@@ -104,6 +104,7 @@ function drawTiming(random: Random): Timing {
 function drawLimits(random: Random): Limits {
   const limits = { ...defaultLimits, requestTimeoutMs: random.pick([300, 1000, 5000]) };
   limits.snapshotEntries = random.pick([5, 20, 100, defaultLimits.snapshotEntries]);
+  limits.trailingBytes = random.pick([500, 5000, defaultLimits.trailingBytes]);
   limits.snapshotLogBytes = random.pick([3000, 20_000, defaultLimits.snapshotLogBytes]);
   limits.segmentBytesMax = random.pick([1000, 5000, 30_000, defaultLimits.segmentBytesMax]);
   if (random.chance(0.3)) limits.requestsInFlightMax = 1 + random.below(3);

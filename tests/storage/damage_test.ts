@@ -64,7 +64,7 @@ function opensTo(folder: Folder, kept: Entry[], options: { segmentBytesMax?: num
     "nothing is touched before the new identity is there",
   );
   const firstCut = folder.operations.findIndex((operation) => /^(truncate|remove) log/.test(operation));
-  const lastSaved = folder.operations.findLastIndex((operation) => operation.startsWith("replace damaged/"));
+  const lastSaved = folder.operations.findLastIndex((operation) => operation.startsWith("append damaged/"));
   assert(lastSaved > 0 && lastSaved < firstCut, folder.operations.join(", "));
   const next = entriesAfter(kept.at(-1) ?? null, { count: 2, term: 1, size: 77 });
   folder.do((done) => storage.append([write(next)], done));

@@ -9,7 +9,17 @@ import { assert, assertEquals } from "@std/assert";
 import { DiskFull } from "../../lib/io/io.ts";
 import type { Entry, Write } from "../../lib/raft/types.ts";
 import { Storage } from "../../lib/storage/storage.ts";
-import { entriesAfter, identity, lines, logName, stateName, write } from "./folder.ts";
+import {
+  entriesAfter,
+  Folder,
+  identity,
+  inTerm as unadmitted,
+  lines,
+  logName,
+  open,
+  stateName,
+  write,
+} from "./folder.ts";
 import { type Files, needsRoom, RecordingDisk } from "./recording_disk.ts";
 import { chunkWrites, install, metadataAt, snapshotAt, stateLines } from "./snapshots.ts";
 import { options } from "./story.ts";
@@ -159,4 +169,66 @@ Deno.test("flushMark() and other small operations may be tried again when there 
   assertEquals(recording.files.get(logName), before);
   const found = new Storage(recording.disk).recover(identity.nodeId);
   assertEquals([found.identity, found.snapshot], [moved, metadataAt(log, 2)]);
+});
+
+/** A folder with a log of three entries and these bytes behind it, of which `vouched` entries may not be lost. */
+function withTail(tail: Uint8Array, { vouched = 0 } = {}): { folder: Folder; kept: string } {
+  const folder = new Folder();
+  const { storage } = open(folder);
+  const log = entriesAfter(null, { count: 3, term: 1 });
+  folder.do((done) => storage.append([write(log, unadmitted(1))], done));
+  if (vouched > 0) folder.do((done) => storage.flushMark(done));
+  const bytes = folder.disk.read(logName)!;
+  if (vouched > 0) bytes[bytes.length - 20]! ^= 1;
+  folder.put(logName, bytes);
+  folder.do((done) => folder.disk.append(logName, tail, done));
+  folder.operations = [];
+  return { folder, kept: lines(vouched > 0 ? log.slice(0, 2) : log) };
+}
+
+Deno.test("open() needs no room for a torn tail, of any size: on a full disk it is not saved aside", () => {
+  for (const size of [30, 40_000]) {
+    const { folder, kept } = withTail(new Uint8Array(size).fill(120));
+    folder.fake.full = true;
+    const { found } = open(folder);
+    assertEquals([found.damage, lines(found.entries)], [null, kept]);
+    const torn = folder.disk.list().filter((name) => name.startsWith("torn/"));
+    assertEquals(torn, [], "the reserve is the state file's");
+    folder.fake.full = false;
+    assertEquals(lines(open(folder).found.entries), kept, "the tail is cut");
+  }
+});
+
+Deno.test("open() does not cut what was damaged before it is saved aside, and takes nothing of the reserve for it", () => {
+  const { folder, kept } = withTail(new Uint8Array(), { vouched: 3 });
+  folder.fake.full = true;
+  const storage = new Storage(folder.disk);
+  const { damage } = storage.recover(identity.nodeId);
+  assert(damage !== null);
+  const before = folder.disk.read(logName);
+  const outcome = folder.finish((done) => storage.open({ ...identity, incarnation: "1".repeat(16) }, done));
+  assert(outcome instanceof DiskFull);
+  assertEquals(folder.disk.read(logName), before);
+  assertEquals(folder.operations.filter((operation) => /^replace (torn|damaged)/.test(operation)), []);
+  folder.fake.full = false;
+  assertEquals(lines(open(folder).found.entries), kept);
+});
+
+Deno.test("open() keeps the newest files in torn/ and damaged/ when another one comes, and leaves them else", () => {
+  for (const [aside, vouched] of [["torn", 0], ["damaged", 3]] as const) {
+    const { folder } = withTail(new Uint8Array(30).fill(120), { vouched });
+    for (let start = 10; start < 40; start++) {
+      folder.put(`${aside}/start-${start}-log-1-byte-0`, new Uint8Array(start));
+    }
+    const state = new TextDecoder().decode(folder.disk.read(stateName)!);
+    const starts = Number(/"starts":(\d+)/.exec(state)![1]) + 1;
+    const saved = () => folder.disk.list().filter((name) => name.startsWith(`${aside}/`));
+    open(folder);
+    const kept = Array.from({ length: 15 }, (_, i) => `${aside}/start-${25 + i}-log-1-byte-0`);
+    const [own, ...others] = saved().sort((a, b) => Number(a.split("-")[1]) - Number(b.split("-")[1]));
+    assert(own!.startsWith(`${aside}/start-${starts}-log-1-byte-`), own);
+    assertEquals(others, kept);
+    open(folder);
+    assertEquals(saved().length, 16, "nothing came");
+  }
 });

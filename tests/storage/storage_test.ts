@@ -263,7 +263,7 @@ Deno.test("recover() starts after a crash at any moment and finds all that was a
     for (let life = 0; life < 6; life++) {
       const { storage, found } = open(folder, options);
       segments += folder.disk.list().filter((name) => name.startsWith("log/")).length - 1;
-      if (folder.operations.some((operation) => operation.startsWith("replace torn/"))) torn++;
+      if (folder.operations.some((operation) => operation.startsWith("append torn/"))) torn++;
       folder.operations = [];
       assert(
         lines(found.entries).startsWith(lines(acknowledged)),
