@@ -10,6 +10,11 @@ import { isNoRoom, writeAll } from "./deno_room.ts";
 /** The folder belongs to another process that still runs. */
 export class FolderLocked extends Error {
   override name = "FolderLocked";
+
+  /** `over`: the attempt, which cannot be taken back, has ended, because the holder let go. */
+  constructor(message: string, readonly over: Promise<void>) {
+    super(message);
+  }
 }
 
 /** The file that is locked; it holds the number of the process. */
@@ -60,10 +65,11 @@ async function lock(file: Deno.FsFile, options: { path: string; exclusive: boole
     clearTimeout(timer)
   );
   if (!isTooLate) return;
-  locked.then(() => file.close(), () => file.close());
+  const over = locked.then(() => file.close(), () => file.close());
   const { path } = options;
   throw new FolderLocked(
     `data folder ${path} is in use by ${holderOf(path)}: stop that process or choose another folder`,
+    over,
   );
 }
 

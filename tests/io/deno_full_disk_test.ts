@@ -367,14 +367,16 @@ Deno.test("openFolder() for reading only changes nothing and refuses to", () =>
 Deno.test("openFolder() for reading only is refused while a node holds the folder, not while others read", () =>
   withFolder(async (path) => {
     const node = await openFolder(path);
-    await assertRejects(() => openFolder(path, { readOnly: true }), FolderLocked, `process ${Deno.pid}`);
+    const readOnly = () => openFolder(path, { readOnly: true });
+    const refused = await assertRejects(readOnly, FolderLocked, `process ${Deno.pid}`);
     await node.close();
-    const first = await openFolder(path, { readOnly: true });
-    const second = await openFolder(path, { readOnly: true });
-    await assertRejects(() => openFolder(path), FolderLocked);
+    const first = await readOnly();
+    const second = await readOnly();
+    const refusedToo = await assertRejects(() => openFolder(path), FolderLocked);
     await first.close();
     await second.close();
     await (await openFolder(path)).close();
+    await Promise.all([refused.over, refusedToo.over]);
     await assertRejects(
       () => openFolder(`${path}/missing`, { readOnly: true }).then(({ disk }) => disk.list()),
       Error,

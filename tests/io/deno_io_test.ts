@@ -86,6 +86,7 @@ Deno.test("openFolder() refuses a folder that is in use, naming it and the proce
     await first.close();
     const second = await openFolder(path);
     await second.close();
+    await error.over;
   }));
 
 Deno.test("openFolder() takes the folder of a process that was killed", () =>
@@ -110,6 +111,7 @@ Deno.test("openFolder() takes the folder of a process that was killed", () =>
     await holder.status;
     const folder = await openFolder(path);
     await folder.close();
+    await error.over;
   }));
 
 Deno.test("openFolder() says what is wrong with a path", () =>
