@@ -4,7 +4,7 @@
  * does that last, and how much memory do the nodes take? Real processes on loopback, all on this machine.
  *
  * ```sh
- * deno task bench:catchup --keys 400000 --rounds 5
+ * deno task bench:catchup --keys 600000 --rounds 5
  * ```
  *
  * @module
@@ -164,7 +164,7 @@ function snapshotBytes({ folder }: TestNode): number {
 async function main(args: string[]): Promise<number> {
   const options = parseArgs(args, { string: ["keys", "value-bytes", "rounds", "rate"] });
   const sizes: Sizes = {
-    keys: Number(options.keys ?? 400_000),
+    keys: Number(options.keys ?? 600_000),
     valueBytes: Number(options["value-bytes"] ?? 200),
     rounds: Number(options.rounds ?? 5),
     rate: Number(options.rate ?? 500),
