@@ -8,49 +8,22 @@
 import { assertEquals, assertNotEquals } from "@std/assert";
 import { type Client, connect } from "../../mod.ts";
 import { steady, type TestCluster, type TestNode, until, withCluster } from "./cluster.ts";
+import { cannotMount, mount, unmount } from "../io/small_disk.ts";
 import { exchange } from "./line_connection.ts";
 
 const valueUnits = 2000;
-
-/** Whether a command can be run here, to its good end. */
-function succeeds(command: string, ...args: string[]): boolean {
-  try {
-    return new Deno.Command(command, { args, stdout: "null", stderr: "null" }).outputSync().success;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
-function mount(path: string): boolean {
-  return succeeds("mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", path);
-}
-
-/** Also where a process still has files open. */
-function unmount(path: string): boolean {
-  return succeeds("umount", "--lazy", path);
-}
-
-const obstacle = ((): string | null => {
-  if (Deno.build.os !== "linux" || Deno.uid() !== 0) return "it takes root on Linux";
-  const path = Deno.makeTempDirSync();
-  try {
-    return mount(path) && unmount(path) ? null : "no file system may be mounted here";
-  } finally {
-    Deno.removeSync(path);
-  }
-})();
+const smallKibibytes = 8 << 10;
 
 /** Registers a test of three nodes that run on a small disk each, at `folder`. */
 function testOnSmallDisks(name: string, body: (cluster: TestCluster) => Promise<void>): void {
-  const suffix = obstacle === null ? "" : ` (skipped: ${obstacle})`;
+  const suffix = cannotMount === null ? "" : ` (skipped: ${cannotMount})`;
   const fn = async (): Promise<void> => {
     await withCluster({ nodes: 3, start: false, args: steady }, async (cluster) => {
       const mounted: string[] = [];
       try {
         for (const { folder } of cluster.nodes) {
           await Deno.mkdir(folder);
-          if (!mount(folder)) throw new Error(`cannot mount ${folder}`);
+          if (!mount(folder, smallKibibytes)) throw new Error(`cannot mount ${folder}`);
           mounted.push(folder);
         }
         cluster.start();
@@ -61,7 +34,7 @@ function testOnSmallDisks(name: string, body: (cluster: TestCluster) => Promise<
       }
     });
   };
-  Deno.test({ name: name + suffix, ignore: obstacle !== null, fn });
+  Deno.test({ name: name + suffix, ignore: cannotMount !== null, fn });
 }
 
 const fillerOf = ({ folder }: TestNode): string => `${folder}/filler`;

@@ -9,37 +9,11 @@ import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows
 import { FolderLocked, openFolder } from "../../lib/io/deno_io.ts";
 import { type Disk, DiskFull, type Done, reserveBytesMax } from "../../lib/io/io.ts";
 import { testFullDisk } from "./full_disk_conformance.ts";
+import { cannotMount, mount, succeeds, unmount } from "./small_disk.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
-/** Whether a command can be run here, to its good end. */
-function succeeds(command: string, ...args: string[]): boolean {
-  try {
-    return new Deno.Command(command, { args, stdout: "null", stderr: "null" }).outputSync().success;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
-function mount(path: string): boolean {
-  return succeeds("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", path);
-}
-
-/** Also where a test that failed has left files open. */
-function unmount(path: string): boolean {
-  return succeeds("umount", "--lazy", path);
-}
-
-const cannotMount = ((): string | null => {
-  if (Deno.build.os !== "linux" || Deno.uid() !== 0) return "it takes root on Linux";
-  const path = Deno.makeTempDirSync();
-  try {
-    return mount(path) && unmount(path) ? null : "no file system may be mounted here";
-  } finally {
-    Deno.removeSync(path);
-  }
-})();
+const smallKibibytes = 256;
 const cannotTrace = succeeds("strace", "-o", "/dev/null", "true") ? null : "there is no strace";
 
 /** Registers a test that needs something of the machine; `skip` says what it lacks. */
@@ -58,7 +32,7 @@ async function withFolder(body: (path: string) => Promise<void>): Promise<void> 
 
 function withSmallDisk(body: (path: string) => Promise<void>): Promise<void> {
   return withFolder(async (path) => {
-    assert(mount(path));
+    assert(mount(path, smallKibibytes));
     try {
       await body(path);
     } finally {
@@ -92,7 +66,7 @@ function outcome(start: (done: Done) => void): Promise<Error | null> {
 
 testFullDisk("openFolder()", async () => {
   const path = await Deno.makeTempDir();
-  assert(mount(path));
+  assert(mount(path, smallKibibytes));
   const { disk, close } = await openFolder(`${path}/data`);
   return {
     disk,
