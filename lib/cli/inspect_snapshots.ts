@@ -8,6 +8,7 @@
 import type { Disk } from "../io/io.ts";
 import { Store } from "../kv/store.ts";
 import { isSealed } from "../raft/entry.ts";
+import { linesOf } from "../storage/file_lines.ts";
 import { FolderError } from "../storage/formats.ts";
 import { SnapshotFiles, snapshotIndexIn, snapshotName } from "../storage/snapshot_files.ts";
 import { type Reading, SnapshotReader } from "../storage/snapshot_format.ts";
@@ -96,23 +97,5 @@ export function count(number: number, noun: string): string {
 }
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-const newline = 10;
-const pieceBytes = 1 << 20;
 /** About as much is printed at once. */
 const unitsMax = 64 << 10;
-
-/** The lines of a file that is whole, newline included. Each is valid until the next one. */
-function* linesOf(disk: Disk, name: string): Generator<Uint8Array> {
-  let wanted = pieceBytes;
-  for (let offset = 0;;) {
-    const piece = disk.readRange(name, offset, wanted);
-    let start = 0;
-    for (let end = piece.indexOf(newline); end >= 0; end = piece.indexOf(newline, start)) {
-      yield piece.subarray(start, end + 1);
-      start = end + 1;
-    }
-    if (start === 0 && piece.length < wanted) return;
-    wanted = start === 0 ? 2 * wanted : pieceBytes; // a line longer than the piece is read again, whole
-    offset += start;
-  }
-}

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { concat } from "../bytes.ts";
 import { crc32, crcToHex } from "../crc32.ts";
 import { decodeEntry } from "../raft/entry.ts";
 import type { AppendEntries, InstallSnapshot, Message } from "../raft/messages.ts";
@@ -79,17 +80,7 @@ export function encodeMessage(message: Message): Uint8Array {
   const header = encoder.encode(
     JSON.stringify({ ...message, prevLogCrc: crcToHex(message.prevLogCrc), entries: entries.length }) + "\n",
   );
-  if (entries.length === 0) return header;
-  let length = header.length;
-  for (const { line } of entries) length += line.length;
-  const bytes = new Uint8Array(length);
-  bytes.set(header);
-  let at = header.length;
-  for (const { line } of entries) {
-    bytes.set(line, at);
-    at += line.length;
-  }
-  return bytes;
+  return concat([header, ...entries.map(({ line }) => line)]);
 }
 
 function encodeChunk(message: InstallSnapshot): Uint8Array {
@@ -97,14 +88,11 @@ function encodeChunk(message: InstallSnapshot): Uint8Array {
   const lastIncludedCrc = crcToHex(message.lastIncludedCrc);
   const header = encoder.encode(JSON.stringify({ ...message, lastIncludedCrc, data: data.length }) + "\n");
   const isCut = data.length > 0 && data[data.length - 1] !== newline;
-  const bytes = new Uint8Array(header.length + data.length + (isCut ? 1 : 0));
-  bytes.set(header);
-  bytes.set(data, header.length);
-  if (isCut) bytes[bytes.length - 1] = newline;
-  return bytes;
+  return concat([header, data, lineEnd.subarray(isCut ? 0 : 1)]);
 }
 
 const newline = 10;
+const lineEnd = new Uint8Array([newline]);
 
 /** A message for people to read in the journal: entries and bytes are only counted. */
 export function describeMessage({ type, from, to, ...fields }: Message): string {

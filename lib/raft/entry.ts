@@ -89,7 +89,8 @@ export function configurationOf(entry: Entry): Configuration {
   return entry.command as Configuration;
 }
 
-function isConfiguration(command: unknown): command is Configuration {
+/** Whether a value has the shape of a configuration, with at least one member. */
+export function isConfiguration(command: unknown): command is Configuration {
   if (typeof command !== "object" || command === null) return false;
   const { members } = command as Record<string, unknown>;
   if (!Array.isArray(members) || members.length === 0) return false;

@@ -203,9 +203,10 @@ function takeEntries(state: State, entries: readonly Entry[]): void {
   }
 }
 
-function respond(
+/** Answers a leader once everything so far is durable. */
+export function respond(
   state: State,
-  request: AppendEntries,
+  request: Pick<AppendEntries, "from" | "prevLogIndex">,
   answer: Pick<AppendEntriesResponse, "success" | "matchIndex" | "conflictIndex" | "conflictTerm">,
 ): void {
   sendAfterWrite(state, {

@@ -8,9 +8,9 @@
 
 import { assert } from "../assert.ts";
 import type { InstallSnapshot, InstallSnapshotResponse } from "./messages.ts";
-import { sendContact } from "./replication.ts";
+import { respond, sendContact } from "./replication.ts";
 import { becomeSnapshot, type Progress } from "./progress.ts";
-import { abstains, becomeFollower, leaderOf, send, sendAfterWrite, type State } from "./state.ts";
+import { becomeFollower, leaderOf, send, sendAfterWrite, type State } from "./state.ts";
 import type { NodeId, SnapshotMetadata } from "./types.ts";
 
 /** A transfer that has not moved for so many election timeouts begins anew, with the newest snapshot. */
@@ -215,16 +215,6 @@ export function onInstallSnapshotResponse(state: State, response: InstallSnapsho
 
 /** Everything up to `index` is here: said as an acknowledgement of entries, once all before it is durable. */
 function acknowledgeSnapshot(state: State, to: NodeId, index: number): void {
-  sendAfterWrite(state, {
-    type: "appendEntriesResponse",
-    from: state.options.id,
-    to,
-    term: state.currentTerm,
-    prevLogIndex: index,
-    success: true,
-    matchIndex: index,
-    conflictIndex: 0,
-    conflictTerm: 0,
-    abstains: abstains(state),
-  });
+  const answer = { success: true, matchIndex: index, conflictIndex: 0, conflictTerm: 0 };
+  respond(state, { from: to, prevLogIndex: index }, answer);
 }

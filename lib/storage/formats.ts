@@ -216,7 +216,7 @@ function markIn({ synced, at }: Record<string, unknown>): Mark | null {
 }
 
 /** Whether a value is a member of a configuration. */
-export function isMember(value: unknown): value is Member {
+function isMember(value: unknown): value is Member {
   if (typeof value !== "object" || value === null) return false;
   const { id, address, incarnation } = value as Record<string, unknown>;
   return isWhole(id) && typeof address === "string" && typeof incarnation === "string";

@@ -30,6 +30,7 @@ import {
   segmentName,
   stateFile,
 } from "./formats.ts";
+import { linesOf } from "./file_lines.ts";
 
 /** A file of the log. */
 export interface Segment {
@@ -137,7 +138,10 @@ class LogReader {
   /** Reads a segment, up to the first line that does not belong. */
   #takeSegment(name: string, first: number): void {
     const segment: Segment = { first, end: 0 };
-    const header = this.#headerOf(name);
+    const lines = linesOf(this.#disk, name);
+    let next = lines.next();
+    const header = decodeHeader(next.value!, name, this.#view.owner);
+    this.#log.clusterId ??= header?.clusterId ?? null;
     // Begun when all before it was durable.
     if (first - 1 > this.#voucher.index) this.#voucher = { index: first - 1, crc: -1, by: name };
     const isGap = this.#isAnchored && first !== this.#last.index + 1;
@@ -151,7 +155,8 @@ class LogReader {
       return;
     }
     this.#log.segments.push(segment);
-    for (const line of linesOf(this.#disk, name)) {
+    for (; !next.done; next = lines.next()) {
+      const line = next.value;
       const reason = segment.end === 0 ? this.#takeHeader(header, name) : this.#takeLine(line);
       if (this.#bad !== null) return; // a mark showed that the good part ends further back
       if (reason !== null && this.#isAnchored) {
@@ -174,15 +179,6 @@ class LogReader {
       segment.end -= at;
       return;
     }
-  }
-
-  #headerOf(name: string): ReturnType<typeof decodeHeader> {
-    for (const line of linesOf(this.#disk, name)) {
-      const header = decodeHeader(line, name, this.#view.owner);
-      this.#log.clusterId ??= header?.clusterId ?? null;
-      return header;
-    }
-    return null;
   }
 
   /** Returns what is wrong with the first line of a segment, or null. */
@@ -289,24 +285,6 @@ class LogReader {
     if (this.#isAnchored) return;
     log.lost = log.segments; // nothing of it goes on from the snapshot
     log.segments = [];
-  }
-}
-
-/** The lines of a file, newline included; the last one may lack it. Each may be kept: its bytes are not reused. */
-function* linesOf(disk: Disk, name: string): Generator<Uint8Array> {
-  let chunkBytes = 1 << 20;
-  for (let offset = 0;;) {
-    const chunk = disk.readRange(name, offset, chunkBytes);
-    let start = 0;
-    for (let end = chunk.indexOf(newline); end >= 0; end = chunk.indexOf(newline, start)) {
-      yield chunk.subarray(start, end + 1);
-      start = end + 1;
-    }
-    const isLast = chunk.length < chunkBytes;
-    if (isLast && start < chunk.length) yield chunk.subarray(start);
-    if (isLast) return;
-    if (start === 0) chunkBytes *= 2; // a line longer than the chunk
-    offset += start; // a line that the chunk cut is read again, whole
   }
 }
 

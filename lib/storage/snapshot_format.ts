@@ -16,8 +16,9 @@
 
 import { concat } from "../bytes.ts";
 import { crc32, crcToHex } from "../crc32.ts";
-import type { Configuration, SnapshotMetadata } from "../raft/types.ts";
-import { checkOrigin, formatVersion, isMember, isWhole, seal, unseal } from "./formats.ts";
+import { isConfiguration } from "../raft/entry.ts";
+import type { SnapshotMetadata } from "../raft/types.ts";
+import { checkOrigin, formatVersion, isWhole, seal, unseal } from "./formats.ts";
 
 /** A block is closed when it has more UTF-16 units than this. */
 const blockUnits = 64 << 10;
@@ -178,12 +179,6 @@ export class SnapshotReader {
     this.#reading = "whole";
     return null;
   }
-}
-
-function isConfiguration(value: unknown): value is Configuration {
-  if (typeof value !== "object" || value === null) return false;
-  const { members } = value as Record<string, unknown>;
-  return Array.isArray(members) && members.length > 0 && members.every(isMember);
 }
 
 /** Hands on the lines of a whole block. */

@@ -220,7 +220,6 @@ export class Storage {
       if (write.snapshot !== null) {
         plan.snapshot = write.snapshot;
         plan.keep = write.snapshot.lastIncludedIndex;
-        plan.entries = [];
       }
       if (write.entries.length > 0) addTo(plan, write.entries);
     }
@@ -299,8 +298,8 @@ function supersededAmong(writes: readonly Write[]): Set<Write> {
 function addTo(plan: Plan, entries: readonly Entry[]): void {
   const first = entries[0]!;
   if (first.index <= plan.keep) {
+    assert(plan.entries.length === 0, "what this write makes void is not planned for");
     plan.keep = first.index - 1;
-    plan.entries = [];
   }
   plan.entries.length = Math.min(plan.entries.length, first.index - plan.keep - 1);
   for (const entry of entries) {
