@@ -67,6 +67,15 @@ export class NodeIdentity {
     return this.#options.cluster.map(({ id, address }) => ({ id, address }));
   }
 
+  /**
+   * Whether the protocol concerns this node already: its cluster is founded, or its folder is bound to one and has lost,
+   * with its log, who founded it. Perhaps nobody knows that any more; the log or the snapshot that a leader sends says
+   * who belongs to the cluster now.
+   */
+  get mayReceive(): boolean {
+    return this.#isFounded || (this.#saved.clusterId !== null && this.#saved.pinned === null);
+  }
+
   /** The identity is durable. */
   isSaved(): void {
     this.#saved = this.#identity;

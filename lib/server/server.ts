@@ -195,7 +195,7 @@ export class Server {
   }
 
   #onMessage(message: Message): string | null {
-    if (this.raft.configuration.members.length === 0) return null; // not founded yet: the sender will say it again
+    if (!this.#identity.mayReceive) return null; // not founded yet: the sender will say it again
     if (this.#options.verbose) this.#options.log("debug", `got ${describeMessage(message)}`);
     const refusal = this.raft.receive(message);
     if (message.type === "appendEntries" && message.prevLogIndex > 0 && refusal === null) {
