@@ -25,11 +25,22 @@ export interface WriteOptions extends OnceOptions {
   previous?: boolean;
 }
 
+/** What a leader adds to a command that has to do with time. */
+export interface Stamped {
+  /**
+   * The leader's log time when it proposed this, in milliseconds. Log time is that of the cluster: it only grows, and
+   * goes on under the next leader where it stood. No clock is ever read when a command is applied.
+   */
+  logTime?: number;
+}
+
 /** Gives a key a value. */
-export interface PutCommand extends WriteOptions {
+export interface PutCommand extends WriteOptions, Stamped {
   op: "put";
   key: string;
   value: string;
+  /** The key goes so many milliseconds of log time later, from 1 to `ttlMsMax`; absent: it stays. */
+  ttlMs?: number;
 }
 
 /** Takes a key away. */
@@ -52,7 +63,7 @@ export interface DeleteRangeCommand extends Range, OnceOptions {
 }
 
 /** Carries out `then` when all of `if` holds, and `else` otherwise, at one index: all of it or, when a part fails, nothing. */
-export interface TxnCommand extends OnceOptions {
+export interface TxnCommand extends OnceOptions, Stamped {
   op: "txn";
   if: TxnCondition[];
   then: TxnOperation[];
@@ -72,7 +83,7 @@ export interface TxnCondition {
 
 /** A part of a transaction. Each sees what those before it did. */
 export type TxnOperation =
-  | { op: "put"; key: string; value: string }
+  | { op: "put"; key: string; value: string; ttlMs?: number }
   | { op: "get"; key: string }
   | { op: "delete"; key: string }
   | { op: "increment"; key: string; by: string }
@@ -83,8 +94,16 @@ export interface SessionCommand {
   op: "session";
 }
 
+/** Log time goes on, and the keys whose time is over by then go, the first `expiredKeysMax` of them. Only leaders make it. */
+export interface ExpireCommand extends Required<Stamped> {
+  op: "expire";
+}
+
 /** The contents of a log entry of kind "command". */
-export type Command = WriteCommand | SessionCommand;
+export type Command = ClientCommand | ExpireCommand;
+
+/** What clients ask for. */
+export type ClientCommand = WriteCommand | SessionCommand;
 
 /** A change of keys. */
 export type WriteCommand = PutCommand | DeleteCommand | IncrementCommand | DeleteRangeCommand | TxnCommand;
@@ -94,6 +113,17 @@ export interface Versioned {
   readonly value: string;
   readonly version: number;
 }
+
+/** What is kept of a key. */
+export interface Stored extends Versioned {
+  /** The key goes at this log time; absent: it stays. */
+  readonly expiresAt?: number;
+}
+
+/** What became of a key in an entry. Such changes, in their order, are what watches are told. */
+export type Change =
+  | { readonly type: "put"; readonly key: string; readonly value: string }
+  | { readonly type: "delete" | "expire"; readonly key: string };
 
 /** A key was given its value. `version` equals `index`. */
 export interface PutResult {
@@ -147,6 +177,14 @@ export type TxnOperationResult =
   | { ok: true; found: boolean; value?: string; version?: number }
   | { ok: true; deleted: boolean | number }
   | { ok: true; value: string; version: number };
+
+/** Log time went on. No client is told. */
+export interface ExpireResult {
+  ok: true;
+  /** How many keys went. */
+  expired: number;
+  index: number;
+}
 
 /** A session is open. */
 export interface SessionResult {
@@ -205,6 +243,7 @@ export type Result =
   | IncrementResult
   | DeleteRangeResult
   | TxnResult
+  | ExpireResult
   | SessionResult
   | Refused;
 

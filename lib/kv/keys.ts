@@ -8,11 +8,13 @@
  */
 
 import sortedBTree from "sorted-btree";
-import type { Versioned } from "./command.ts";
+import type { Change, Stored } from "./command.ts";
 
 // The package is CommonJS: its default import is the module, not the class.
 const BTree = sortedBTree.default;
-type Tree = InstanceType<typeof BTree<string, Versioned>>;
+type Tree = InstanceType<typeof BTree<string, Stored>>;
+/** Keys that go, in the order in which they do: by `expiryOf`. */
+type Expiries = InstanceType<typeof BTree<string, string>>;
 
 /** Which keys: those that meet every condition given. */
 export interface Range {
@@ -45,7 +47,7 @@ export interface ListedEntry {
 /** A part of the keys, in order. */
 export interface Page {
   entries: ListedEntry[];
-  /** Null when nothing is left out; else give it as `start`, or as `end` of a reverse list, to get the next page. */
+  /** Where the next page begins: null when nothing is left out, else the `start`, or the `end` of a reverse list. */
   next: string | null;
 }
 
@@ -55,12 +57,18 @@ export interface Page {
  */
 export const pageUnitsMax = 2 << 20;
 
-/** An ordered map from key to value and version. */
+/** An ordered map from key to value and version, that notes what changes. */
 export class Keys {
   #tree: Tree;
+  #expiries: Expiries;
+  #changes: Change[] = [];
 
-  constructor(tree: Tree = new BTree<string, Versioned>(undefined, compareUnits)) {
+  constructor(
+    tree: Tree = new BTree<string, Stored>(undefined, compareUnits),
+    expiries: Expiries = new BTree<string, string>(undefined, compareUnits),
+  ) {
     this.#tree = tree;
+    this.#expiries = expiries;
   }
 
   /** How many keys there are. */
@@ -68,25 +76,74 @@ export class Keys {
     return this.#tree.size;
   }
 
-  get(key: string): Versioned | undefined {
+  /** How many keys are to go by themselves. */
+  get expiring(): number {
+    return this.#expiries.size;
+  }
+
+  /** The log time at which the next key goes; Infinity: none does. */
+  get nextExpiry(): number {
+    const first = this.#expiries.minKey();
+    return first === undefined ? Infinity : Number(first.slice(0, timeDigits));
+  }
+
+  /** What has changed since this was asked last, in order. */
+  takeChanges(): Change[] {
+    if (this.#changes.length === 0) return noChanges;
+    const changes = this.#changes;
+    this.#changes = [];
+    return changes;
+  }
+
+  get(key: string): Stored | undefined {
     return this.#tree.get(toSortable(key));
   }
 
-  set(key: string, versioned: Versioned): void {
-    this.#tree.set(toSortable(key), versioned);
+  set(key: string, stored: Stored): void {
+    const sortable = toSortable(key);
+    if (this.#expiries.size > 0) this.#forgetExpiry(sortable);
+    this.#put(sortable, key, stored);
+    this.#changes.push({ type: "put", key, value: stored.value });
   }
 
   /** Gives a value to a key that comes after all others; does nothing, and returns false, when it does not. */
-  append(key: string, versioned: Versioned): boolean {
+  append(key: string, stored: Stored): boolean {
     const sortable = toSortable(key);
     const last = this.#tree.maxKey();
     if (last !== undefined && sortable <= last) return false;
-    this.#tree.set(sortable, versioned);
+    this.#put(sortable, key, stored);
     return true;
   }
 
   delete(key: string): void {
-    this.#tree.delete(toSortable(key));
+    this.#remove(toSortable(key), "delete", key);
+  }
+
+  /** Takes away keys whose time is over at `logTime`, at most `max`. Returns how many went. */
+  expire(logTime: number, max: number): number {
+    let expired = 0;
+    while (expired < max && this.nextExpiry <= logTime) {
+      const key = this.#expiries.get(this.#expiries.minKey()!)!;
+      this.#remove(toSortable(key), "expire", key);
+      expired++;
+    }
+    return expired;
+  }
+
+  #put(sortable: string, key: string, stored: Stored): void {
+    this.#tree.set(sortable, stored);
+    if (stored.expiresAt !== undefined) this.#expiries.set(expiryOf(stored.expiresAt, sortable), key);
+  }
+
+  #remove(sortable: string, type: "delete" | "expire", key: string): void {
+    if (this.#expiries.size > 0) this.#forgetExpiry(sortable);
+    this.#tree.delete(sortable);
+    this.#changes.push({ type, key });
+  }
+
+  #forgetExpiry(sortable: string): void {
+    const expiresAt = this.#tree.get(sortable)?.expiresAt;
+    if (expiresAt !== undefined) this.#expiries.delete(expiryOf(expiresAt, sortable));
   }
 
   /** Takes the first keys of a range away, at most `max`. */
@@ -100,13 +157,15 @@ export class Keys {
       if (more) break;
       found.push(sortable);
     }
-    for (const sortable of found) this.#tree.delete(sortable);
+    for (const sortable of found) this.#remove(sortable, "delete", fromSortable(sortable));
     return { deleted: found.length, more };
   }
 
-  /** Makes this what `other` is. The other one must not be used any more. */
+  /** Makes this what `other` is, and what changed since is as if it had not. The other one must not be used any more. */
   become(other: Keys): void {
     this.#tree = other.#tree;
+    this.#expiries = other.#expiries;
+    this.#changes = [];
   }
 
   /** A page of the keys in a range. */
@@ -115,7 +174,7 @@ export class Keys {
     const { low, high } = boundsOf(options);
     const page: Page = { entries: [], next: null };
     let units = 0;
-    const pair: [string, Versioned] = ["", { value: "", version: 0 }]; // the iterator fills it again and again
+    const pair: [string, Stored] = ["", { value: "", version: 0 }]; // the iterator fills it again and again
     const pairs = reverse ? this.#tree.entriesReversed(high, pair, true) : this.#tree.entries(low, pair);
     for (const [sortable, { value, version }] of pairs) {
       if (reverse ? sortable < low : sortable >= high) break;
@@ -138,16 +197,25 @@ export class Keys {
   }
 
   /** All keys in order. Must not be changed meanwhile; a clone may be read at leisure. */
-  *all(): Generator<ListedEntry> {
-    for (const [sortable, { value, version }] of this.#tree.entries()) {
-      yield { key: fromSortable(sortable), value, version };
+  *all(): Generator<{ key: string } & Stored> {
+    for (const [sortable, stored] of this.#tree.entries()) {
+      yield { key: fromSortable(sortable), ...stored };
     }
   }
 
   /** A copy that does not see later changes. Takes no time: the two share every node until one of them changes it. */
   clone(): Keys {
-    return new Keys(this.#tree.clone());
+    return new Keys(this.#tree.clone(), this.#expiries.clone());
   }
+}
+
+const noChanges: Change[] = [];
+
+const timeDigits = 16;
+
+/** Sorts by time, then by key. */
+function expiryOf(expiresAt: number, sortable: string): string {
+  return String(expiresAt).padStart(timeDigits, "0") + sortable;
 }
 
 /** No renumbered key begins with this unit, which stands for a low surrogate, nor goes on with it after a prefix. */

@@ -15,6 +15,7 @@ import type {
   PutResult,
   Refused,
   Result,
+  Stored,
   TooLarge,
   TxnOperationResult,
   TxnResult,
@@ -22,8 +23,13 @@ import type {
 } from "./command.ts";
 
 /** A key of the state, as a line of a snapshot. */
-export interface KeyLine extends Versioned {
+export interface KeyLine extends Stored {
   readonly key: string;
+}
+
+/** The log time of the state, as the first line of a snapshot; it is left out while time has never mattered. */
+export interface TimeLine {
+  readonly logTime: number;
 }
 
 /** A session of the state, as a line of a snapshot. */
@@ -36,12 +42,12 @@ export interface SessionLine {
 }
 
 /** Takes a parsed line for what it is, or returns what is wrong with it. */
-export function checkLine(line: unknown): KeyLine | SessionLine | string {
-  const isSession = has(line, "session");
-  const wrong = isSession ? checkSession(line) : checkKey(line);
+export function checkLine(line: unknown): TimeLine | KeyLine | SessionLine | string {
+  const check = has(line, "session") ? checkSession : has(line, "logTime") ? checkTime : checkKey;
+  const wrong = check(line);
   // A check names the field from the outside in, each with its dot or brackets in front.
   if (wrong !== null) return wrong.startsWith(".") ? wrong.slice(1) : `the line${wrong}`;
-  return line as KeyLine | SessionLine;
+  return line as TimeLine | KeyLine | SessionLine;
 }
 
 /** What is wrong with a value, to be read behind its name, or null. */
@@ -187,7 +193,9 @@ function checkAnswer(answer: unknown): string | null {
   return has(answer, "value") ? checkIncrement(answer) : checkPut(answer);
 }
 
-const checkKey = fieldsOf<KeyLine>({ key: text, value: text, version: index });
+const checkTime = fieldsOf<TimeLine>({ logTime: integerFrom(1) });
+
+const checkKey = fieldsOf<KeyLine>({ key: text, value: text, version: index, expiresAt: optional(count) });
 
 const checkSession = fieldsOf<SessionLine>({
   session: (value) => {

@@ -8,11 +8,11 @@
 
 import { assert } from "../assert.ts";
 import { crc32, crcToHex } from "../crc32.ts";
-import type { Command, Result, Versioned, WriteCommand } from "./command.ts";
+import type { Change, Command, Result, Stamped, Stored, WriteCommand } from "./command.ts";
 import { Keys, type ListOptions, type Page, type Range } from "./keys.ts";
 import { Sessions } from "./sessions.ts";
-import { checkLine, type KeyLine, type SessionLine } from "./snapshot_lines.ts";
-import { writeNow } from "./writes.ts";
+import { checkLine, type KeyLine, type SessionLine, type TimeLine } from "./snapshot_lines.ts";
+import { expiredKeysMax, writeNow } from "./writes.ts";
 
 /** The whole state as it was at one moment. */
 export interface StoreSnapshot {
@@ -21,10 +21,16 @@ export interface StoreSnapshot {
   readonly keys: number;
   readonly sessions: number;
   /**
-   * One line of JSON, without its end, for each key in order, then one for each session, the one not used for the
-   * longest time first. May be read at leisure, also in parts, while the store goes on.
+   * Lines of JSON, without their end: one with the log time, one for each key in order, one for each session, the one
+   * not used for the longest time first. May be read at leisure, also in parts, while the store goes on.
    */
   lines(): Iterable<string>;
+}
+
+/** All keys as they were at one moment. */
+export interface FrozenKeys {
+  /** As `Store.list` gave it at that moment. */
+  list(options: ListOptions): Page;
 }
 
 /** The replicated state. */
@@ -33,6 +39,7 @@ export class Store {
   readonly #sessions = new Sessions();
   /** Index of the last entry applied; 0 before the first. */
   #index = 0;
+  #logTime = 0;
   /** While a snapshot is restored: what was wrong with one of its lines, and the greatest index in those so far. */
   #wrong: string | null = null;
   #greatestIndex = 0;
@@ -41,6 +48,8 @@ export class Store {
   apply(command: Command, index: number): Result {
     assert(index > this.#index, "entries are applied in the order of the log, each once");
     this.#index = index;
+    const { logTime } = command as Stamped;
+    if (logTime !== undefined && logTime > this.#logTime) this.#logTime = logTime;
     switch (command.op) {
       case "put":
       case "delete":
@@ -48,6 +57,8 @@ export class Store {
       case "deleteRange":
       case "txn":
         return this.#write(command, index);
+      case "expire":
+        return { ok: true, expired: this.#keys.expire(this.#logTime, expiredKeysMax), index };
       case "session":
         return { ok: true, session: this.#sessions.open(index) };
       default:
@@ -60,8 +71,28 @@ export class Store {
     return this.#keys.size;
   }
 
-  /** The value of a key and the index of the write that made it. */
-  get(key: string): Versioned | undefined {
+  /** The greatest log time that an entry brought, in milliseconds; 0 before the first. Never goes back. */
+  get logTime(): number {
+    return this.#logTime;
+  }
+
+  /** How many keys go at some log time. */
+  get expiring(): number {
+    return this.#keys.expiring;
+  }
+
+  /** The log time at which the next key goes; Infinity: none does. */
+  get nextExpiry(): number {
+    return this.#keys.nextExpiry;
+  }
+
+  /** What the last entry changed, in order. To be asked for once after each. */
+  takeChanges(): Change[] {
+    return this.#keys.takeChanges();
+  }
+
+  /** The value of a key, the index of the write that made it, and when it goes. */
+  get(key: string): Stored | undefined {
     return this.#keys.get(key);
   }
 
@@ -85,19 +116,25 @@ export class Store {
       digest = crcToHex(crc32(encoder.encode(digest + line)));
     };
     add("kvapp");
-    for (const line of linesOf(this.#keys, this.#sessions)) add(line);
+    for (const line of linesOf(this.#logTime, this.#keys, this.#sessions)) add(line);
     return digest;
+  }
+
+  /** The keys at this moment, to be read at leisure. Takes no time; holds what changes afterwards in memory. */
+  freezeKeys(): FrozenKeys {
+    return this.#keys.clone();
   }
 
   /** The state at this moment; takes less than a millisecond, for it copies nothing but a list of the sessions. */
   snapshot(): StoreSnapshot {
     const keys = this.#keys.clone();
     const sessions = this.#sessions.freeze();
+    const logTime = this.#logTime;
     return {
       index: this.#index,
       keys: keys.size,
       sessions: sessions.size,
-      lines: () => linesOf(keys, sessions),
+      lines: () => linesOf(logTime, keys, sessions),
     };
   }
 
@@ -110,7 +147,8 @@ export class Store {
     if (this.#wrong !== null) return this.#wrong;
     const checked = checkLine(line);
     if (typeof checked === "string") this.#wrong = checked;
-    else this.#wrong = "key" in checked ? this.#restoreKey(checked) : this.#restoreSession(checked);
+    else if ("key" in checked) this.#wrong = this.#restoreKey(checked);
+    else this.#wrong = "session" in checked ? this.#restoreSession(checked) : this.#restoreTime(checked);
     return this.#wrong;
   }
 
@@ -129,9 +167,17 @@ export class Store {
     return null;
   }
 
-  #restoreKey({ key, value, version }: KeyLine): string | null {
+  #restoreTime({ logTime }: TimeLine): string | null {
+    const isFirst = this.#logTime + this.#keys.size + this.#sessions.size === 0;
+    if (!isFirst) return "logTime must come first";
+    this.#logTime = logTime;
+    return null;
+  }
+
+  #restoreKey({ key, ...stored }: KeyLine): string | null {
+    const { version } = stored;
     if (this.#sessions.size > 0) return "key must not come after a session";
-    if (!this.#keys.append(key, { value, version })) return "key must come after that of the line before";
+    if (!this.#keys.append(key, stored)) return "key must come after that of the line before";
     this.#greatestIndex = Math.max(this.#greatestIndex, version);
     return null;
   }
@@ -146,12 +192,18 @@ export class Store {
 
   #write(command: WriteCommand, index: number): Result {
     const { session, seq } = command;
-    if (session === undefined || seq === undefined) return writeNow(this.#keys, command, index);
-    return this.#sessions.once(session, seq, () => writeNow(this.#keys, command, index));
+    const moment = { index, logTime: this.#logTime };
+    if (session === undefined || seq === undefined) return writeNow(this.#keys, command, moment);
+    return this.#sessions.once(session, seq, () => writeNow(this.#keys, command, moment));
   }
 }
 
-function* linesOf(keys: Keys, sessions: { lines(): Iterable<string> }): Generator<string> {
+function* linesOf(
+  logTime: number,
+  keys: Keys,
+  sessions: { lines(): Iterable<string> },
+): Generator<string> {
+  if (logTime > 0) yield JSON.stringify({ logTime });
   for (const entry of keys.all()) yield JSON.stringify(entry);
   yield* sessions.lines();
 }

@@ -12,11 +12,13 @@ import type {
   NotInteger,
   PutCommand,
   Result,
+  Stored,
   TooLarge,
   TxnCommand,
   TxnCondition,
   TxnOperation,
   TxnOperationResult,
+  Versioned,
   WriteCommand,
 } from "./command.ts";
 import type { Keys } from "./keys.ts";
@@ -29,13 +31,24 @@ export const integerDigitsMax = 1000;
 export const deletedKeysMax = 10_000;
 /** A transaction answers values of at most so many UTF-16 units in all, one value aside. */
 export const answeredUnitsMax = 2 << 20;
+/** One entry takes at most so many keys away because their time is over. */
+export const expiredKeysMax = 1000;
+/** A key goes at most so many milliseconds after it was put: a hundred years. */
+export const ttlMsMax = 100 * 365 * 86_400_000;
+
+/** Where and when, in the order of the log, a write is carried out. */
+export interface Moment {
+  index: number;
+  logTime: number;
+}
 
 /** Carries out a write whose turn it is. */
-export function writeNow(keys: Keys, command: WriteCommand, index: number): Result {
+export function writeNow(keys: Keys, command: WriteCommand, moment: Moment): Result {
+  const { index } = moment;
   switch (command.op) {
     case "put":
     case "delete":
-      return checkCondition(keys, command) ?? putOrDelete(keys, command, index);
+      return checkCondition(keys, command) ?? putOrDelete(keys, command, moment);
     case "increment":
       return increment(keys, command, index);
     case "deleteRange": {
@@ -43,22 +56,37 @@ export function writeNow(keys: Keys, command: WriteCommand, index: number): Resu
       return { ok: true, deleted, ...(more ? { more } : {}), index };
     }
     case "txn":
-      return transact(keys, command, index);
+      return transact(keys, command, moment);
   }
 }
 
-function putOrDelete(keys: Keys, command: PutCommand | DeleteCommand, index: number): Result {
+function putOrDelete(keys: Keys, command: PutCommand | DeleteCommand, moment: Moment): Result {
   const { op, key } = command;
+  const { index } = moment;
   if (op === "put") {
-    const previous = command.previous ? { previous: keys.get(key) ?? null } : null;
-    keys.set(key, { value: command.value, version: index });
+    const previous = command.previous ? { previous: versionedOf(keys.get(key)) } : null;
+    put(keys, command, moment);
     return { ok: true, index, version: index, ...previous };
   }
   const present = keys.get(key);
   if (present !== undefined) keys.delete(key);
   const deleted = present !== undefined;
-  if (command.previous) return { ok: true, deleted, index, previous: present ?? null };
+  if (command.previous) return { ok: true, deleted, index, previous: versionedOf(present) };
   return { ok: true, deleted, index };
+}
+
+function put(
+  keys: Keys,
+  { key, value, ttlMs }: { key: string; value: string; ttlMs?: number },
+  { index, logTime }: Moment,
+): void {
+  const stored = { value, version: index };
+  keys.set(key, ttlMs === undefined ? stored : { ...stored, expiresAt: logTime + ttlMs });
+}
+
+/** What clients see of what is kept. */
+function versionedOf(stored: Stored | undefined): Versioned | null {
+  return stored === undefined ? null : { value: stored.value, version: stored.version };
 }
 
 function checkCondition(keys: Keys, command: PutCommand | DeleteCommand): ConditionFailed | null {
@@ -82,7 +110,7 @@ function increment(
   }
   const value = String(BigInt(present?.value ?? "0") + BigInt(by));
   if (!isInteger(value)) return { ok: false, code: "tooLarge", what: "digits", limit: integerDigitsMax };
-  keys.set(key, { value, version: index });
+  keys.set(key, { ...present, value, version: index }); // a counter that goes at some time still does
   return { ok: true, value, version: index, index };
 }
 
@@ -96,20 +124,20 @@ export function isInteger(text: string): boolean {
 /** A part of a transaction could not be carried out, or its answer was too large. */
 type Failure = NotInteger | TooLarge;
 
-function transact(keys: Keys, command: TxnCommand, index: number): Result {
+function transact(keys: Keys, command: TxnCommand, moment: Moment): Result {
   const succeeded = command.if.every((condition) => holds(keys, condition));
   const before = keys.clone();
   const results: TxnOperationResult[] = [];
   const left = { keys: deletedKeysMax, units: answeredUnitsMax, values: 0 };
   for (const operation of succeeded ? command.then : command.else) {
-    const result = carryOut(keys, operation, { index, left });
+    const result = carryOut(keys, operation, { moment, left });
     if (!result.ok) {
       keys.become(before);
       return { ...result, operation: results.length };
     }
     results.push(result);
   }
-  return { ok: true, succeeded, results, index };
+  return { ok: true, succeeded, results, index: moment.index };
 }
 
 function holds(keys: Keys, { key, version, value, exists }: TxnCondition): boolean {
@@ -129,11 +157,12 @@ interface Allowance {
 function carryOut(
   keys: Keys,
   operation: TxnOperation,
-  { index, left }: { index: number; left: Allowance },
+  { moment, left }: { moment: Moment; left: Allowance },
 ): TxnOperationResult | Failure {
+  const { index } = moment;
   switch (operation.op) {
     case "put":
-      keys.set(operation.key, { value: operation.value, version: index });
+      put(keys, operation, moment);
       return { ok: true, version: index };
     case "get": {
       const found = keys.get(operation.key);

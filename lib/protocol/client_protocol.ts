@@ -1,15 +1,14 @@
 /**
- * The client port: a line of bytes into a request, and a reply into a line. Every line that comes in is answered;
- * what is not a request is answered with what is wrong and an example of what works.
+ * The client port: a line of bytes into a request. Every line that comes in is answered; what is not a request is
+ * answered with what is wrong and an example of what works. Replies are made in client_replies.ts.
  *
  * @module
  */
 
-import { assert } from "../assert.ts";
-import type { Command, Result, Versioned } from "../kv/command.ts";
-import type { ListedEntry, ListOptions, Page } from "../kv/keys.ts";
+import type { ClientCommand } from "../kv/command.ts";
+import type { ListOptions } from "../kv/keys.ts";
 import { parseCommand, rangeOf } from "./commands.ts";
-import { errorMeanings, errorReply, refusedByStore, type RequestError, type RequestId } from "./errors.ts";
+import type { RequestError, RequestId } from "./errors.ts";
 import {
   BadRequest,
   booleanOf,
@@ -20,60 +19,96 @@ import {
   type Fields,
   integerOf,
   keyOf,
+  textOf,
 } from "./fields.ts";
 import { findJsonError, isIntricate } from "./json_text.ts";
 import { trimLine } from "./lines.ts";
 import { nearest } from "./nearest.ts";
-import { isOperation, type Operation, type OperationName, operations } from "./operations.ts";
+import { isOperation, type OperationName, operations } from "./operations.ts";
 
 /** Whether a read must see every write that was answered before it, or may be answered from the state at hand. */
 export type Consistency = "linearizable" | "stale";
 
-/** A change of the state: `command` goes into the log as it is. */
-export interface WriteRequest {
-  op: Command["op"];
+/** What every request has. */
+interface AnyRequest {
   id: RequestId;
-  command: Command;
+  /** Answer also where the time went. */
+  trace?: true;
+}
+
+/** A change of the state: `command` goes into the log as it is, but for the stamp of its time. */
+export interface WriteRequest extends AnyRequest {
+  op: ClientCommand["op"];
+  command: ClientCommand;
 }
 
 /** A read of one key. */
-export interface GetRequest {
+export interface GetRequest extends AnyRequest {
   op: "get";
-  id: RequestId;
   key: string;
   consistency: Consistency;
 }
 
 /** A read of many keys, or of how many there are. */
-export interface ListRequest {
+export interface ListRequest extends AnyRequest {
   op: "list";
-  id: RequestId;
   options: ListOptions;
   /** Only their number. */
   count: boolean;
   consistency: Consistency;
 }
 
+/** The next page of a list. */
+export interface NextPageRequest extends AnyRequest {
+  op: "list";
+  cursor: string;
+  /** What was said of the list again: it must be what the list began with, the limit aside. */
+  repeated: Partial<ListOptions>;
+}
+
+/** Asks to be told what becomes of a key, of all that begin with a prefix, or of all. */
+export interface WatchRequest extends AnyRequest {
+  op: "watch";
+  key?: string;
+  prefix?: string;
+  /** Changes with a greater index are told; absent: those from now on. */
+  after?: number;
+}
+
+/** Ends a watch of this connection. */
+export interface UnwatchRequest extends AnyRequest {
+  op: "unwatch";
+  watch: number;
+}
+
 /** A question about the node or the cluster. */
-export interface NodeRequest {
+export interface NodeRequest extends AnyRequest {
   op: "status" | "members" | "ping" | "help";
-  id: RequestId;
 }
 
 /** A line that is no request, and its answer. */
-export interface Refusal {
+export interface Refusal extends AnyRequest {
   op: "refused";
-  id: RequestId;
   error: RequestError;
 }
 
 /** A line from a client. */
-export type Request = WriteRequest | GetRequest | ListRequest | NodeRequest | Refusal;
+export type Request =
+  | WriteRequest
+  | GetRequest
+  | ListRequest
+  | NextPageRequest
+  | WatchRequest
+  | UnwatchRequest
+  | NodeRequest
+  | Refusal;
 
 /** Longest `id` that is echoed, in UTF-16 units. */
 export const idUnitsMax = 256;
 const listLimitMax = 10_000;
 const listLimitDefault = 1000;
+/** A cursor is some numbers and a key. */
+const cursorBytesBeyondKey = 64;
 
 // Parsing time grows with the pieces of a text. Short lines cannot have many, and requests have a dozen.
 const simpleUnitsMax = 16 << 10;
@@ -87,7 +122,9 @@ export function parseRequest(line: Uint8Array, limits: FieldLimits): Request {
   try {
     const fields = parseObject(trimLine(line));
     id = idOf(fields);
-    return parseFields(id, fields, limits);
+    const request = parseFields(id, fields, limits);
+    if (booleanOf(fields, "trace")) request.trace = true;
+    return request;
   } catch (thrown) {
     if (!(thrown instanceof BadRequest)) throw thrown;
     return { op: "refused", id, error: withExample(thrown.error, line) };
@@ -173,7 +210,9 @@ function idOf(fields: Fields): RequestId {
 
 /** What a request of each operation may have. */
 const fieldNames: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
-  Object.entries(operations).map(([name, { fields }]) => [name, ["op", "id", ...Object.keys(fields)]]),
+  Object.entries(operations).map((
+    [name, { fields }],
+  ) => [name, ["op", "id", ...Object.keys(fields), "trace"]]),
 );
 
 function parseFields(id: RequestId, fields: Fields, limits: FieldLimits): Request {
@@ -191,13 +230,17 @@ function parseFields(id: RequestId, fields: Fields, limits: FieldLimits): Reques
     case "get":
       return { op, id, key: keyOf(fields, limits), consistency: consistencyOf(fields) };
     case "list":
-      return parseList(id, fields, limits);
+      return fields.cursor === undefined ? parseList(id, fields, limits) : parseNextPage(id, fields, limits);
+    case "watch":
+      return parseWatch(id, fields, limits);
+    case "unwatch":
+      return { op, id, watch: watchOf(fields) };
     default:
       return { op, id };
   }
 }
 
-function parseList(id: RequestId, fields: Fields, limits: FieldLimits): Request {
+function parseList(id: RequestId, fields: Fields, limits: FieldLimits): ListRequest {
   const options: ListOptions = {
     limit: integerOf(fields, "limit", { min: 1, max: listLimitMax }) ?? listLimitDefault,
     reverse: booleanOf(fields, "reverse") ?? false,
@@ -206,6 +249,38 @@ function parseList(id: RequestId, fields: Fields, limits: FieldLimits): Request 
   };
   const count = booleanOf(fields, "count") ?? false;
   return { op: "list", id, options, count, consistency: consistencyOf(fields) };
+}
+
+/** A cursor says all that the list began with; what is said again beside it must be the same. */
+function parseNextPage(id: RequestId, fields: Fields, limits: FieldLimits): NextPageRequest {
+  const cursor = textOf(fields, "cursor", cursorBytesBeyondKey + limits.keyBytesMax)!;
+  const { options, count } = parseList(id, fields, limits);
+  if (count) throw bad("cursor and count do not go together: all are counted at once");
+  const repeated = Object.entries(options).filter(([name]) => fields[name] !== undefined);
+  return { op: "list", id, cursor, repeated: Object.fromEntries(repeated) };
+}
+
+function parseWatch(id: RequestId, fields: Fields, limits: FieldLimits): WatchRequest {
+  const request: WatchRequest = { op: "watch", id };
+  if (fields.key !== undefined) request.key = keyOf(fields, limits);
+  const prefix = textOf(fields, "prefix", limits.keyBytesMax);
+  if (prefix !== undefined) request.prefix = prefix;
+  if (request.key !== undefined && prefix !== undefined) {
+    throw bad("a watch has a key or a prefix, not both: open two");
+  }
+  const after = integerOf(fields, "after", { min: 0 });
+  if (after !== undefined) request.after = after;
+  return request;
+}
+
+function watchOf(fields: Fields): number {
+  const watch = integerOf(fields, "watch", { min: 1 });
+  if (watch === undefined) throw bad("watch is missing: the number that the operation watch answered");
+  return watch;
+}
+
+function bad(message: string): BadRequest {
+  return new BadRequest({ code: "badRequest", message });
 }
 
 function consistencyOf(fields: Fields): Consistency {
@@ -226,64 +301,6 @@ function notAnOperation(op: unknown): RequestError {
   const message = `unknown operation ${describe(op)}: ${advice}`;
   return { code: "unknownOperation", message, details: { nearest: near } };
 }
-
-/** The answer to `get`. */
-export interface GetReply {
-  ok: true;
-  found: boolean;
-  value?: string;
-  version?: number;
-  /** Index of the last entry that the answer reflects. */
-  index: number;
-  /** Only for `stale`: how long ago this node last was up to date; null: not since its start. */
-  ageMs?: number | null;
-}
-
-/** The answer to `list`. */
-export interface ListReply {
-  ok: true;
-  entries: ListedEntry[];
-  /** Where the next page begins, or null. */
-  next: string | null;
-  index: number;
-  ageMs?: number | null;
-}
-
-/** A good answer; `ok` comes first. */
-export type Reply = { readonly ok: true };
-
-/** What `get` answers for a key, present or not. */
-export function getReply(
-  found: Versioned | undefined,
-  at: { index: number; ageMs?: number | null },
-): GetReply {
-  if (found === undefined) return { ok: true, found: false, ...at };
-  return { ok: true, found: true, value: found.value, version: found.version, ...at };
-}
-
-/** What `list` answers for a page. */
-export function listReply(page: Page, at: { index: number; ageMs?: number | null }): ListReply {
-  return { ok: true, ...page, ...at };
-}
-
-/** What `help` answers: all operations with examples, and what the error codes mean. */
-export function helpReply(): Reply & { operations: Readonly<Record<string, Operation>>; errors: object } {
-  const errors = Object.fromEntries(
-    Object.entries(errorMeanings).map(([code, { meaning }]) => [code, meaning]),
-  );
-  return { ok: true, operations, errors };
-}
-
-/** The reply line of a good answer or of what the state machine answered. The server encodes many at once. */
-export function encodeReply<R extends Reply>(id: RequestId, reply: R | Result): string {
-  if (!reply.ok) return errorReply(id, refusedByStore(reply as Result & { ok: false }));
-  const text = JSON.stringify(reply);
-  assert(text.startsWith(okField), "ok is the first field of a reply");
-  if (id === undefined) return text + "\n";
-  return `${okField},"id":${typeof id === "number" ? id : JSON.stringify(id)}${text.slice(okField.length)}\n`;
-}
-
-const okField = `{"ok":true`;
 
 const httpMethod = /^(GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI) /;
 

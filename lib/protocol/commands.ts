@@ -5,7 +5,7 @@
  */
 
 import type {
-  Command,
+  ClientCommand,
   DeleteCommand,
   PutCommand,
   TxnCondition,
@@ -13,7 +13,7 @@ import type {
   WriteCommand,
 } from "../kv/command.ts";
 import type { Range } from "../kv/keys.ts";
-import { integerDigitsMax, isInteger } from "../kv/writes.ts";
+import { integerDigitsMax, isInteger, ttlMsMax } from "../kv/writes.ts";
 import {
   BadRequest,
   booleanOf,
@@ -28,11 +28,13 @@ import {
   valueOf,
 } from "./fields.ts";
 
+type TxnPut = Extract<TxnOperation, { op: "put" }>;
+
 /** A transaction's `if`, `then` and `else` have at most so many items each. */
 export const txnItemsMax = 128;
 
 /** Reads the fields of what changes the state. Throws BadRequest. */
-export function parseCommand(op: Command["op"], fields: Fields, limits: FieldLimits): Command {
+export function parseCommand(op: ClientCommand["op"], fields: Fields, limits: FieldLimits): ClientCommand {
   if (op === "session") return { op };
   const command = parseWrite(op, fields, limits);
   const numbered = sessionOf(fields);
@@ -43,7 +45,7 @@ function parseWrite(op: WriteCommand["op"], fields: Fields, limits: FieldLimits)
   switch (op) {
     case "put": {
       const command: PutCommand = { op, key: keyOf(fields, limits), value: valueOf(fields, limits) };
-      return addOptions(command, fields, limits);
+      return addOptions(addTtl(command, fields), fields, limits);
     }
     case "delete":
       return addOptions({ op, key: keyOf(fields, limits) }, fields, limits);
@@ -70,6 +72,12 @@ export function rangeOf(fields: Fields, limits: FieldLimits): Range {
     if (text !== undefined) range[name] = text;
   }
   return range;
+}
+
+function addTtl<Put extends PutCommand | TxnPut>(put: Put, fields: Fields): Put {
+  const ttlMs = integerOf(fields, "ttlMs", { min: 1, max: ttlMsMax });
+  if (ttlMs !== undefined) put.ttlMs = ttlMs;
+  return put;
 }
 
 function addOptions<C extends PutCommand | DeleteCommand>(
@@ -103,7 +111,7 @@ function deletedRangeOf(fields: Fields, limits: FieldLimits): Range {
 
 /** The items of a list. What is wrong with one of them names its place, counted from 0. */
 function itemsOf<Item>(fields: Fields, name: string, parse: (item: Fields) => Item): Item[] {
-  const items = fields[name] ?? [];
+  const { [name]: items = [] } = fields; // null is no list, and is not the same as leaving the field out
   if (!Array.isArray(items)) throw bad(`${name} must be a list, not ${describe(items)}`);
   if (items.length > txnItemsMax) {
     const message =
@@ -135,7 +143,7 @@ function conditionOf(fields: Fields, limits: FieldLimits): TxnCondition {
 }
 
 const operationFields = {
-  put: ["op", "key", "value"],
+  put: ["op", "key", "value", "ttlMs"],
   get: ["op", "key"],
   delete: ["op", "key"],
   increment: ["op", "key", "by"],
@@ -151,7 +159,7 @@ function operationOf(fields: Fields, limits: FieldLimits): TxnOperation {
   checkNames(fields, operationFields[op], `${op} in a transaction`);
   if (op === "deleteRange") return { op, ...deletedRangeOf(fields, limits) };
   const key = keyOf(fields, limits);
-  if (op === "put") return { op, key, value: valueOf(fields, limits) };
+  if (op === "put") return addTtl<TxnPut>({ op, key, value: valueOf(fields, limits) }, fields);
   if (op === "increment") return { op, key, by: byOf(fields) };
   return { op, key };
 }

@@ -30,6 +30,7 @@ export type ErrorCode =
   | "outcomeUnknown"
   | "conditionFailed"
   | "notInteger"
+  | "cursorExpired"
   | "sessionExpired"
   | "seqTooOld";
 
@@ -83,6 +84,12 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
     definite: true,
     meaning: "The value to add to is no decimal integer, so nothing was changed. " +
       "In a transaction `operation` says which one failed, from 0; so it does beside `tooLarge`.",
+  },
+  cursorExpired: {
+    definite: true,
+    meaning:
+      "The node does not keep the state that this list shows any more, or another node gave the cursor. " +
+      "Begin the list again.",
   },
   sessionExpired: {
     definite: true,
@@ -149,6 +156,14 @@ export function diskFull(): RequestError {
   };
 }
 
+/** The state that a cursor belongs to is not kept here, for that reason. */
+export function cursorExpired(why: string): RequestError {
+  return {
+    code: "cursorExpired",
+    message: `the list cannot go on: ${why}. Begin it again, without cursor`,
+  };
+}
+
 /** A write was proposed and its end was not seen. */
 export function outcomeUnknown(hasSession: boolean): RequestError {
   const advice = hasSession
@@ -164,6 +179,17 @@ export function lineTooLong(lineBytesMax: number): RequestError {
     message: `a request line has at most ${lineBytesMax} bytes; the connection is closed`,
     details: { limit: lineBytesMax },
   };
+}
+
+/** A line was begun and not ended. The connection is closed after this reply. */
+export function lineTooSlow(partialLineMs: number): RequestError {
+  const message = `a request line has to be whole within ${partialLineMs / 1000} s; the connection is closed`;
+  return { code: "badRequest", message };
+}
+
+/** Nothing was asked for long. The connection is closed after this; a request that crosses it has this for its answer. */
+export function idleTooLong(idleMs: number): RequestError {
+  return busy(`this connection was idle for ${idleMs / 1000} s and is closed; on another one`, 0);
 }
 
 /** What the state machine refused. */

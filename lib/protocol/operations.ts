@@ -9,7 +9,7 @@
 export interface Operation {
   /** What it does, in a sentence. */
   readonly does: string;
-  /** Its fields, `op` and `id` aside, and what they mean. */
+  /** Its fields and what they mean, those aside that all have: `op`, `id` and `trace`. */
   readonly fields: Readonly<Record<string, string>>;
   /** A request that works as it stands. */
   readonly example: Readonly<Record<string, unknown>>;
@@ -33,7 +33,12 @@ const consistency = `"linearizable" (default): no write that was answered before
 export const operations = {
   put: {
     does: "Gives a key a value.",
-    fields: { key, value: "text of at most 1 MiB in UTF-8", ...conditions },
+    fields: {
+      key,
+      value: "text of at most 1 MiB in UTF-8",
+      ttlMs: "the key goes by itself after so many milliseconds; without, it stays",
+      ...conditions,
+    },
     example: { op: "put", key: "color", value: "green" },
   },
   get: {
@@ -50,8 +55,9 @@ export const operations = {
     does: "Answers keys in the order of their UTF-8 bytes, and `next` when there are more.",
     fields: {
       prefix: "only keys that begin with this",
-      start: "only this key and those after it; `next` goes here to get the next page",
-      end: "only keys before this one; `next` of a reverse list goes here",
+      start: "only this key and those after it",
+      end: "only keys before this one",
+      cursor: "`next` of the page before, sent to the same node: all pages show one moment",
       limit: "at most so many keys, 1 to 10000, default 1000",
       reverse: "true: greatest key first",
       keysOnly: "true: leave the values out",
@@ -90,6 +96,23 @@ export const operations = {
       then: [{ op: "put", key: "color", value: "green" }],
       else: [{ op: "get", key: "color" }],
     },
+  },
+  watch: {
+    does:
+      "Tells every change of a key, of all keys with a prefix, or of all, as lines that carry its number.",
+    fields: {
+      key: "only this key",
+      prefix: "only keys that begin with this",
+      after:
+        "every change with an index above this one; without, those from now on. When nobody knows them any " +
+        "more, `reset` and the present state come first",
+    },
+    example: { op: "watch", prefix: "user/" },
+  },
+  unwatch: {
+    does: "Ends a watch of this connection.",
+    fields: { watch: "the number that watch answered" },
+    example: { op: "unwatch", watch: 1 },
   },
   session: {
     does: "Opens a session, in which numbered writes happen once however often they are sent.",

@@ -48,7 +48,7 @@ export class Freshness {
     const isRecent = this.#upToDateAt !== null && now - this.#upToDateAt < this.#intervalMs;
     if (this.#isAsking || isRecent || this.#raft.role !== "leader") return;
     this.#isAsking = true;
-    this.#pending.addRead(now, 0, (error) => {
+    this.#pending.addRead(now, { afterIndex: 0 }, (error) => {
       this.#isAsking = false;
       if (error === null) this.#upToDateAt = now;
     });

@@ -16,6 +16,8 @@ import type { Storage } from "../storage/storage.ts";
 export interface LogWriterOwner {
   /** These messages may be sent, or delivered when they are for this node. */
   onDurable(messages: Message[]): void;
+  /** These were given to the disk, and are not durable yet. */
+  onWritten(writes: readonly Write[]): void;
   /** The disk failed. What it holds is unknown; the node stops. */
   onDiskError(error: Error): void;
 }
@@ -125,6 +127,7 @@ export class LogWriter {
         this.#owner.onDurable(write.messages);
       }
     });
+    this.#owner.onWritten(writes);
   }
 
   /** Nothing of the entries is on the disk; the state file may be. */

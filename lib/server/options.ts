@@ -39,6 +39,10 @@ export interface Limits {
   peerLineBytesMax: number;
   /** Open client connections. */
   clientConnectionsMax: number;
+  /** A client connection on which nothing happens, and which has no watch, is closed after this time. */
+  idleMs: number;
+  /** A request line has to be whole so long after its first byte. */
+  partialLineMs: number;
   /** Requests of one connection that wait for an answer; more are read only as answers leave. */
   requestsInFlightMax: number;
   /** Replies of one connection that its client has not read. */
@@ -63,6 +67,10 @@ export interface Limits {
   trailingBytes: number;
   /** Entries since the last snapshot, a number, after which the next one is taken. */
   snapshotEntries: number;
+  /** What changed lately, kept for watches. */
+  watchHistoryBytes: number;
+  /** Watches of all clients, a number. */
+  watchesMax: number;
   /** A request without an outcome is answered `outcomeUnknown` or `noLeader` after this time. */
   requestTimeoutMs: number;
 }
@@ -74,6 +82,8 @@ export const defaultLimits: Limits = {
   valueBytesMax: 1 << 20,
   peerLineBytesMax: 64 << 20,
   clientConnectionsMax: 4096,
+  idleMs: 600_000,
+  partialLineMs: 60_000,
   requestsInFlightMax: 1024,
   replyBytesMax: 4 << 20,
   clientBytesMax: 256 << 20,
@@ -86,6 +96,8 @@ export const defaultLimits: Limits = {
   snapshotLogBytes: 32 << 20,
   trailingBytes: 8 << 20,
   snapshotEntries: 250_000,
+  watchHistoryBytes: 32 << 20,
+  watchesMax: 1024,
   requestTimeoutMs: 5000,
 };
 
@@ -105,6 +117,8 @@ export interface ServerOptions {
   cluster: { id: NodeId; address: string }[];
   timing: Timing;
   limits: Limits;
+  /** What the members have in common and strangers do not know; null: whoever reaches the raft port is believed. */
+  secret?: Uint8Array | null;
   /** Tells the journal of every message to and from other nodes, at level debug. */
   verbose?: boolean;
   /** The node's journal. */

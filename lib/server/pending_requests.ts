@@ -8,6 +8,7 @@
 
 import type { Result } from "../kv/command.ts";
 import { noLeader, outcomeUnknown, type RequestError } from "../protocol/errors.ts";
+import type { Trace } from "./trace.ts";
 
 /** Told once what became of a write. */
 export type OnWritten = (outcome: Result | RequestError) => void;
@@ -26,6 +27,7 @@ interface PendingRead {
   deadline: number;
   /** Index of the last write before it on its connection. */
   afterIndex: number;
+  trace: Trace | null;
   onReadable: OnReadable;
 }
 
@@ -108,8 +110,12 @@ export class PendingRequests {
   }
 
   /** A read came, behind the write at `afterIndex`. It is asked for with all that came since the last time. */
-  addRead(now: number, afterIndex: number, onReadable: OnReadable): void {
-    this.#newReads.push({ deadline: now + this.#timeoutMs, afterIndex, onReadable });
+  addRead(
+    now: number,
+    { afterIndex, trace = null }: { afterIndex: number; trace?: Trace | null },
+    onReadable: OnReadable,
+  ): void {
+    this.#newReads.push({ deadline: now + this.#timeoutMs, afterIndex, trace, onReadable });
   }
 
   /** Hands the new reads to `ask` under one number. When it knows no leader they stay for the next time. */
@@ -117,6 +123,7 @@ export class PendingRequests {
     if (this.#newReads.length === 0) return;
     const attempt = ++this.#lastAttempt;
     if (!ask(attempt)) return;
+    for (const { trace } of this.#newReads) trace?.mark("asked");
     this.#askedReads.set(attempt, this.#newReads);
     this.#newReads = [];
   }
@@ -131,6 +138,7 @@ export class PendingRequests {
       return;
     }
     for (const read of reads) {
+      read.trace?.mark("confirmed");
       const dueIndex = Math.max(readIndex, read.afterIndex);
       const others = this.#dueReads.get(dueIndex);
       if (dueIndex <= this.#appliedIndex) read.onReadable(null);

@@ -6,28 +6,39 @@
  */
 
 import type { Clock } from "../io/io.ts";
-import {
-  encodeReply,
-  getReply,
-  helpReply,
-  listReply,
-  type NodeRequest,
-  type Request,
-  type WriteRequest,
+import type { ClientCommand } from "../kv/command.ts";
+import type {
+  GetRequest,
+  ListRequest,
+  NextPageRequest,
+  NodeRequest,
+  Request,
+  UnwatchRequest,
+  WatchRequest,
+  WriteRequest,
 } from "../protocol/client_protocol.ts";
+import { encodeReply, getReply, helpReply, listReply } from "../protocol/client_replies.ts";
 import { busy, diskFull, errorReply, noLeader, notLeader, type RequestError } from "../protocol/errors.ts";
 import type { ProposalRefusal, Raft } from "../raft/raft.ts";
 import type { NodeId } from "../raft/types.ts";
-import type { Answer, RequestOrder } from "./client_connections.ts";
+import type { Answer, Caller } from "./client_connection.ts";
+import type { Expiry } from "./expiry.ts";
+import type { Listings } from "./listings.ts";
 import type { PendingRequests } from "./pending_requests.ts";
 import type { StateMachine } from "./state_machine.ts";
 import { type MembersReply, membersReply, type StatusReply } from "./status.ts";
+import { Trace, type WriteTraces } from "./trace.ts";
+import type { Watches } from "./watches.ts";
 
 /** The parts of a node that requests have to do with. */
 export interface RequestContext {
   raft: Raft;
   machine: StateMachine;
   pending: PendingRequests;
+  listings: Listings;
+  watches: Watches;
+  traces: WriteTraces;
+  expiry: Expiry;
   clock: Clock;
   nodes(): { id: NodeId; address: string }[];
   clientAddressOf(id: NodeId): string | null;
@@ -40,10 +51,13 @@ export interface RequestContext {
   status(): StatusReply;
 }
 
-/** In whose name, and after what, a request is carried out. */
+/** In whose name a request is carried out, and how it is answered. */
 interface RequestCall {
   context: RequestContext;
-  order: RequestOrder;
+  caller: Caller;
+  answer: Answer;
+  /** null: nobody asked where the time goes. */
+  trace: Trace | null;
 }
 
 /**
@@ -58,54 +72,58 @@ interface Moment {
   ageMs?: number | null;
 }
 
-/** Carries out a request in the `order` of its connection; `answer` is called once, now or later. */
-export function answerRequest(request: Request, answer: Answer, call: RequestCall): void {
-  if ("command" in request) return write(request, answer, call);
+/** Carries out a request of a connection; `answer` is called once, now or later. */
+export function answerRequest(
+  request: Request,
+  answer: Answer,
+  { context, caller }: { context: RequestContext; caller: Caller },
+): void {
+  const trace = request.trace ? new Trace(() => context.clock.now()) : null;
+  const call: RequestCall = { context, caller, answer, trace };
+  if ("command" in request) return write(request, call);
   switch (request.op) {
     case "refused":
       return answer(errorReply(request.id, request.error));
     case "get":
-      return read(request, answer, call, (at) => {
-        const found = call.context.machine.store.get(request.key);
-        const moment = at();
-        return () => getReply(found, moment);
-      });
-    case "list": {
-      const { options, count } = request;
-      if (count) {
-        return read(
-          request,
-          answer,
-          call,
-          (at) => () => ({ ok: true, count: call.context.machine.store.count(options), ...at() }),
-        );
-      }
-      return read(
-        request,
-        answer,
-        call,
-        (at) => () => listReply(call.context.machine.store.list(options), at()),
-      );
-    }
+      return get(request, call);
+    case "list":
+      return "cursor" in request ? nextPage(request, call) : list(request, call);
+    case "watch":
+      return watch(request, call);
+    case "unwatch":
+      return unwatch(request, call);
     default:
-      return answer(encodeReply(request.id, describe(request, call.context)));
+      return answer(encodeReply(request.id, describe(request, context), trace?.report()));
   }
 }
 
-function write({ id, command }: WriteRequest, answer: Answer, { context, order }: RequestCall): void {
+function write({ id, command }: WriteRequest, { context, caller, answer, trace }: RequestCall): void {
   const isLeader = context.raft.role === "leader";
   if (isLeader && context.isDiskFull()) return answer(errorReply(id, diskFull()));
+  if (isLeader && needsLogTime(command)) command.logTime = context.expiry.logTime();
   const place = isLeader && context.isOverloaded() ? "busy" : context.raft.propose(command);
   if (typeof place === "string") return answer(errorReply(id, refusal(place, context)));
-  order.lastWriteIndex = place.index;
+  caller.lastWriteIndex = place.index;
+  if (trace !== null) context.traces.add(place.index, trace);
   const hasSession = command.op !== "session" && command.session !== undefined;
   context.pending.addWrite(place, context.clock.now(), hasSession, (outcome) => {
+    if (trace !== null) context.traces.delete(place.index);
     // A write that is given up is waited for by no read any more: its place may never be filled.
-    if (!("ok" in outcome) && order.lastWriteIndex === place.index) order.lastWriteIndex = 0;
+    if (!("ok" in outcome) && caller.lastWriteIndex === place.index) caller.lastWriteIndex = 0;
     if (!("ok" in outcome)) return answer(errorReply(id, outcome));
+    const report = trace?.report();
     // The values that a transaction got may be megabytes: their text is made when it can be sent.
-    answer(command.op === "txn" ? () => encodeReply(id, outcome) : encodeReply(id, outcome));
+    answer(command.op === "txn" ? () => encodeReply(id, outcome, report) : encodeReply(id, outcome, report));
   });
+}
+
+/** Only a command that says how long something lasts is stamped with the time. */
+function needsLogTime(
+  command: ClientCommand,
+): command is Extract<ClientCommand, { op: "put" | "txn" }> {
+  if (command.op === "put") return command.ttlMs !== undefined;
+  if (command.op !== "txn") return false;
+  return [...command.then, ...command.else].some((part) => part.op === "put" && part.ttlMs !== undefined);
 }
 
 function refusal(reason: ProposalRefusal, { raft, clientAddressOf }: RequestContext): RequestError {
@@ -116,20 +134,67 @@ function refusal(reason: ProposalRefusal, { raft, clientAddressOf }: RequestCont
   return leaderId === null || address === null ? noLeader() : notLeader({ id: leaderId, address });
 }
 
+function get(request: GetRequest, call: RequestCall): void {
+  const { machine, expiry } = call.context;
+  read(request, call, (at) => {
+    const found = machine.store.get(request.key);
+    const moment = { ...at(), logTime: found?.expiresAt === undefined ? 0 : expiry.logTime() };
+    return () => getReply(found, moment);
+  });
+}
+
+function list(request: ListRequest, call: RequestCall): void {
+  const { machine, listings, clock } = call.context;
+  const { options, count } = request;
+  if (count) {
+    return read(request, call, (at) => () => ({ ok: true, count: machine.store.count(options), ...at() }));
+  }
+  read(request, call, (at) => () => {
+    return listReply(listings.begin(machine, options, clock.now()), at());
+  });
+}
+
+/** What a cursor names was looked at before: nothing needs to be waited for. */
+function nextPage({ id, cursor, repeated }: NextPageRequest, { context, answer, trace }: RequestCall): void {
+  answer(() => {
+    const page = context.listings.next(cursor, repeated, context.clock.now());
+    if ("code" in page) return errorReply(id, page);
+    const { index, ...listed } = page;
+    return encodeReply(id, listReply(listed, { index }), trace?.report());
+  });
+}
+
+function watch(request: WatchRequest, { context, caller, answer, trace }: RequestCall): void {
+  const opened = context.watches.open(request, caller, context.clock.now());
+  if ("code" in opened) return answer(errorReply(request.id, opened));
+  answer(() => {
+    opened.start(); // no event may leave before the reply
+    return encodeReply(request.id, opened.reply, trace?.report());
+  });
+}
+
+function unwatch({ id, watch }: UnwatchRequest, { context, caller, answer, trace }: RequestCall): void {
+  if (context.watches.close(caller, watch)) return answer(encodeReply(id, { ok: true }, trace?.report()));
+  const message =
+    `this connection has no watch ${watch}: it has ${caller.watches} of the ${caller.lastWatch} ` +
+    `that it opened`;
+  answer(errorReply(id, { code: "badRequest", message }));
+}
+
 function read(
   { id, consistency }: { id: Request["id"]; consistency: "linearizable" | "stale" },
-  answer: Answer,
-  { context, order }: RequestCall,
+  { context, caller, answer, trace }: RequestCall,
   look: Look,
 ): void {
   if (consistency === "stale") {
     const seen = look(() => ({ index: context.machine.appliedIndex, ageMs: context.ageMs() }));
-    return answer(() => encodeReply(id, seen()));
+    return answer(() => encodeReply(id, seen(), trace?.report()));
   }
-  context.pending.addRead(context.clock.now(), order.lastWriteIndex, (error) => {
+  const order = { afterIndex: caller.lastWriteIndex, trace };
+  context.pending.addRead(context.clock.now(), order, (error) => {
     if (error !== null) return answer(errorReply(id, error));
     const seen = look(() => ({ index: context.machine.appliedIndex }));
-    answer(() => encodeReply(id, seen()));
+    answer(() => encodeReply(id, seen(), trace?.report()));
   });
 }
 

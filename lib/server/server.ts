@@ -14,16 +14,13 @@ import type { Message } from "../raft/messages.ts";
 import { Raft } from "../raft/raft.ts";
 import type { Entry, Ready } from "../raft/types.ts";
 import { Storage } from "../storage/storage.ts";
-import { ClientConnections } from "./client_connections.ts";
+import { Clients } from "./clients.ts";
 import { LogWriter } from "./log_writer.ts";
-import { Freshness } from "./freshness.ts";
 import { DiskWatch } from "./disk_watch.ts";
 import { describeDamage, nextIdentity, NodeIdentity } from "./identity.ts";
 import { Joining } from "./joining.ts";
 import { raftOptions, type ServerOptions, tickMs } from "./options.ts";
 import { PeerLinks } from "./peer_links.ts";
-import { PendingRequests } from "./pending_requests.ts";
-import { answerRequest, type RequestContext } from "./requests.ts";
 import { Snapshotter } from "./snapshotter.ts";
 import { StateMachine } from "./state_machine.ts";
 import { describeRole, statusReply } from "./status.ts";
@@ -36,10 +33,8 @@ export class Server {
   readonly #io: Io;
   readonly #storage: Storage;
   readonly #writer: LogWriter;
-  readonly #pending: PendingRequests;
-  readonly #clients: ClientConnections;
+  readonly #clients: Clients;
   readonly #identity: NodeIdentity;
-  readonly #freshness: Freshness;
   readonly #snapshotter: Snapshotter;
   readonly #disk: DiskWatch;
   readonly #listeners: Listener[] = [];
@@ -48,7 +43,7 @@ export class Server {
   /** null until the folder is ready. */
   #links: PeerLinks | null = null;
   #joining: Joining | null = null;
-  readonly #machine = new StateMachine();
+  readonly #machine: StateMachine;
   #isPumpDue = false;
   #isPumping = false;
   /** What the journal said last about who leads. */
@@ -66,6 +61,7 @@ export class Server {
     this.#options = options;
     this.#io = io;
     this.#startedAt = io.clock.now();
+    this.#machine = new StateMachine(options.limits.watchHistoryBytes);
     this.#storage = new Storage(io.disk, options.limits);
     let store = new Store();
     const recovered = this.#storage.recover(options.nodeId, () => store = new Store());
@@ -79,13 +75,14 @@ export class Server {
       storage: this.#storage,
       machine: this.#machine,
       clusterId: () => this.#identity.record.clusterId,
-      onInstalled: (index) => this.#pending.onInstalled(index),
+      onInstalled: (index) => this.#clients.onInstalled(index),
       onDiskError: (error) => this.#stop(error),
       onWork: () => this.#wake(),
     });
     if (recovered.snapshot !== null) this.#machine.takeOver(store, recovered.snapshot.lastIncludedIndex);
     this.#writer = new LogWriter(this.#storage, {
       onDurable: (messages) => this.#send(messages),
+      onWritten: (writes) => this.#clients.onWritten(writes),
       onDiskError: (error) => this.#stop(error),
     });
     this.#disk = new DiskWatch(options, {
@@ -94,25 +91,16 @@ export class Server {
       writer: this.#writer,
       links: () => this.#links,
     });
-    this.#pending = new PendingRequests(options.limits.requestTimeoutMs);
-    this.#freshness = new Freshness(this.raft, this.#pending, options.timing.heartbeatIntervalMs);
-    const context = this.#requestContext();
-    this.#clients = new ClientConnections(
-      { clock: io.clock, limits: options.limits, delayMs: options.timing.clientDelayMs },
-      {
-        onRequest: (request, answer, order) => {
-          answerRequest(request, answer, { context, order });
-          this.#wake();
-        },
-        onWork: () => this.#wake(),
-      },
-    );
+    this.#clients = this.#makeClients();
     this.#listeners.push(
       io.network.listen(options.bindAddress, (connection) => {
         if (this.#links === null) connection.destroy(); // it will dial again
         else this.#links.accept(connection);
       }),
-      io.network.listen(options.clientBindAddress, (connection) => this.#clients.accept(connection)),
+      io.network.listen(
+        options.clientBindAddress,
+        (connection) => this.#clients.connections.accept(connection),
+      ),
     );
     this.#writer.whenIdle((done) => this.#storage.open(identity, done), () => this.#start());
   }
@@ -186,11 +174,11 @@ export class Server {
   #onTick(): void {
     const now = this.#io.clock.now();
     this.raft.tick();
-    this.#pending.expire(now);
+    this.#clients.onTick(now);
     this.#disk.onTick();
     this.#joining?.onTick(now);
     if (this.#isOver) return;
-    if (this.#closing === null) this.#freshness.onTick(now);
+    if (this.#closing === null) this.#clients.keepFresh(now);
     this.#wake();
   }
 
@@ -198,9 +186,7 @@ export class Server {
     if (!this.#identity.mayReceive) return null; // not founded yet: the sender will say it again
     if (this.#options.verbose) this.#options.log("debug", `got ${describeMessage(message)}`);
     const refusal = this.raft.receive(message);
-    if (message.type === "appendEntries" && message.prevLogIndex > 0 && refusal === null) {
-      this.#freshness.onAppendEntries(message, this.#io.clock.now());
-    }
+    if (refusal === null) this.#clients.onMessage(message);
     this.#wake();
     if (refusal !== null) {
       this.#options.log("warn", `a message of node ${message.from} is refused: ${refusal}`);
@@ -222,7 +208,7 @@ export class Server {
     this.#isPumpDue = false;
     if (this.#isOver) return;
     this.#isPumping = true;
-    this.#pending.askReads((attempt) => this.raft.read(attempt));
+    this.#clients.askReads();
     let isSlice = false; // of a long log: others get their turn before the next one
     while (!isSlice && !this.#isOver) {
       const ready = this.raft.takeReady();
@@ -233,18 +219,17 @@ export class Server {
     this.#isPumping = false;
     if (this.#isOver) return;
     if (isSlice) this.#io.clock.after(0, () => this.#wake());
-    this.#freshness.onApplied(this.#machine.appliedIndex);
     if (this.#closing === null) this.#snapshotter.takeWhenDue();
     this.#clients.flush();
     this.#report();
     this.#finishClosing();
   }
 
-  #carryOut({ messages, write, committed, reads }: Ready): void {
-    this.#send(messages);
-    if (write !== null) this.#writer.submit(write);
-    for (const { id, readIndex } of reads) this.#pending.onReadResult(id, readIndex);
-    for (const entry of committed) this.#apply(entry);
+  #carryOut(ready: Ready): void {
+    this.#send(ready.messages);
+    this.#clients.onReady(ready);
+    if (ready.write !== null) this.#writer.submit(ready.write);
+    for (const entry of ready.committed) this.#apply(entry);
   }
 
   /** Sends messages to other nodes, and those to this node itself to the protocol. */
@@ -258,6 +243,7 @@ export class Server {
 
       const refusal = this.raft.receive(message);
       assert(refusal === null, `a node accepts its own messages: ${refusal}`);
+      this.#clients.onMessage(message);
     }
     this.#wake();
   }
@@ -272,35 +258,32 @@ export class Server {
   #apply(entry: Entry): void {
     const result = this.#machine.apply(entry);
     this.#snapshotter.onApplied(entry);
-    this.#pending.onApplied(entry, result);
+    this.#clients.onApplied(entry, result);
   }
 
-  /** What requests may see and use of this node. */
-  #requestContext(): RequestContext {
+  /** The clients' side, and what it may see and use of this node. */
+  #makeClients(): Clients {
     const { clientAddress, limits, nodeId } = this.#options;
-    const { clock } = this.#io;
-    return {
+    return new Clients(this.#options, this.#io, {
       raft: this.raft,
       machine: this.#machine,
-      pending: this.#pending,
-      clock,
       nodes: () => this.#identity.nodes(),
       clientAddressOf: (id) => id === nodeId ? clientAddress : this.#links?.clientAddressOf(id) ?? null,
-      ageMs: () => this.#freshness.ageMs(clock.now()),
       isDiskFull: () => this.#writer.isFull,
       isOverloaded: () => this.#writer.pendingBytes >= limits.uncommittedBytesMax || this.#closing !== null,
-      status: () =>
+      status: (clients) =>
         statusReply({
           raft: this.raft,
           nodeId,
           machine: this.#machine,
           disk: { state: this.#disk.state, durableIndex: this.#storage.durableIndex },
-          clients: this.#clients.size,
+          clients,
           identity: this.#identity,
-          uptimeMs: Math.round(clock.now() - this.#startedAt),
+          uptimeMs: Math.round(this.#io.clock.now() - this.#startedAt),
           isConnected: (id) => this.#links?.isConnected(id) ?? false,
         }),
-    };
+      onWork: () => this.#wake(),
+    });
   }
 
   /** Tells the journal who leads, and the others how this node does, when that has changed. */
@@ -317,9 +300,9 @@ export class Server {
     const closing = this.#closing;
     if (closing === null) return;
     const isOver = this.#io.clock.now() >= closing.deadline;
-    const isDone = !this.raft.isTransferring && this.#pending.size === 0 && this.#writer.isIdle;
+    const isDone = !this.raft.isTransferring && this.#clients.waiting === 0 && this.#writer.isIdle;
     if (!isDone && !isOver) return; // the next event, at the latest a tick, looks again
-    this.#clients.close();
+    this.#clients.connections.close();
     this.#isOver = true;
     this.#release();
     const end = (): void => {
@@ -337,7 +320,7 @@ export class Server {
     this.#isStopped = this.#isOver = true;
     this.#writer.stop();
     this.#release();
-    this.#clients.destroy();
+    this.#clients.connections.destroy();
     this.#options.onStop(error);
   }
 

@@ -17,7 +17,7 @@ export interface StatusView {
   nodeId: NodeId;
   machine: StateMachine;
   disk: StatusReply["disk"];
-  clients: number;
+  clients: { connections: number; watches: number };
   identity: NodeIdentity;
   uptimeMs: number;
   isConnected(id: NodeId): boolean;
@@ -45,6 +45,8 @@ export interface StatusReply {
   keys: number;
   /** Connected clients. */
   clients: number;
+  /** Open watches of all clients. */
+  watches: number;
   /** The cluster is not founded: these nodes have not been seen yet. */
   waitingFor?: NodeId[];
   uptimeMs: number;
@@ -75,7 +77,8 @@ export function statusReply(view: StatusView): StatusReply {
     disk: view.disk,
     ...(raft.admittedIndex === 0 && raft.configuration.members.length > 0 ? { abstains: true } : {}),
     keys: view.machine.store.size,
-    clients: view.clients,
+    clients: view.clients.connections,
+    watches: view.clients.watches,
     ...(waitingFor.length > 0 ? { waitingFor } : {}),
     uptimeMs: view.uptimeMs,
     version,

@@ -5,15 +5,15 @@
  */
 
 import fc from "fast-check";
-import type { Command, TxnOperation } from "../../lib/kv/command.ts";
+import type { ClientCommand, Command, TxnOperation } from "../../lib/kv/command.ts";
 
 /** Puts a key. */
-export function put(key: string, value: string, options: object = {}): Command {
+export function put(key: string, value: string, options: object = {}): ClientCommand {
   return { op: "put", key, value, ...options };
 }
 
 /** Deletes a key. */
-export function remove(key: string, options: object = {}): Command {
+export function remove(key: string, options: object = {}): ClientCommand {
   return { op: "delete", key, ...options };
 }
 
@@ -46,7 +46,7 @@ const txnCondition = fc.tuple(
   fc.record({ version: fc.nat(20), value, exists: fc.boolean() }, { requiredKeys: [] }),
 ).map(([key, wanted]) => ({ key, ...wanted }));
 /** Any command of a client, on few keys and sessions, so that they meet. */
-export const command: fc.Arbitrary<Command> = fc.oneof(
+export const command: fc.Arbitrary<ClientCommand> = fc.oneof(
   {
     weight: 2,
     arbitrary: fc.tuple(name, by, numbered)
@@ -68,7 +68,7 @@ export const command: fc.Arbitrary<Command> = fc.oneof(
       { op: "txn", if: conditions, then, else: otherwise, ...numbered } as const
     )),
   },
-  { weight: 1, arbitrary: fc.constant<Command>({ op: "session" }) },
+  { weight: 1, arbitrary: fc.constant<ClientCommand>({ op: "session" }) },
   {
     weight: 4,
     arbitrary: fc.tuple(name, value, writeOptions, numbered)

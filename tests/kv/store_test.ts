@@ -1,7 +1,14 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { AssertionFailed } from "../../lib/assert.ts";
-import type { Command, Result, TxnCommand, TxnOperation, WriteCommand } from "../../lib/kv/command.ts";
+import type {
+  ClientCommand,
+  Command,
+  Result,
+  TxnCommand,
+  TxnOperation,
+  WriteCommand,
+} from "../../lib/kv/command.ts";
 import type { Range } from "../../lib/kv/keys.ts";
 import { Store } from "../../lib/kv/store.ts";
 import { command, put, remove } from "./commands.ts";
@@ -163,7 +170,7 @@ class Model {
   values = new Map<string, { value: string; version: number }>();
   readonly answers = new Map<string, Map<number, unknown>>();
 
-  apply(command: Command, index: number): unknown {
+  apply(command: ClientCommand, index: number): unknown {
     if (command.op === "session") {
       this.answers.set(String(index), new Map());
       return { ok: true, session: String(index) };

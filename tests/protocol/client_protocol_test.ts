@@ -1,16 +1,8 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import fc from "fast-check";
 import type { Command } from "../../lib/kv/command.ts";
-import {
-  encodeReply,
-  getReply,
-  helpReply,
-  httpAnswer,
-  isHttp,
-  listReply,
-  parseRequest,
-  type Request,
-} from "../../lib/protocol/client_protocol.ts";
+import { httpAnswer, isHttp, parseRequest, type Request } from "../../lib/protocol/client_protocol.ts";
+import { encodeReply, getReply, helpReply, listReply } from "../../lib/protocol/client_replies.ts";
 import type { RequestError } from "../../lib/protocol/errors.ts";
 import { operations } from "../../lib/protocol/operations.ts";
 
@@ -272,8 +264,8 @@ Deno.test("parseRequest() refuses a request without what it needs", () => {
 Deno.test("parseRequest() refuses unknown fields rather than ignore a typing error", () => {
   assert(refused({ op: "put", key: "a", vaule: "1" }).message.includes('did you mean "value"?'));
   assert(
-    refused({ op: "put", key: "a", value: "1", ttlMs: 5 }).message.startsWith(
-      'unknown field "ttlMs" for put',
+    refused({ op: "put", key: "a", value: "1", expires: 5 }).message.startsWith(
+      'unknown field "expires" for put',
     ),
   );
   assert(refused({ op: "get", key: "a", value: "1" }).message.startsWith('unknown field "value" for get'));
@@ -421,6 +413,8 @@ Deno.test("helpReply() shows every operation with an example that parses, and fi
     "increment",
     "deleteRange",
     "txn",
+    "watch",
+    "unwatch",
     "session",
     "status",
     "members",

@@ -22,6 +22,10 @@ export interface Node {
   server: Server | null;
   /** Why it stopped by itself. */
   stopped: Error | null;
+  /** What it told, in all its lives. */
+  readonly journal: string[];
+  /** With which it starts the next time. */
+  secret: Uint8Array | null;
 }
 
 type Json = Record<string, unknown>;
@@ -48,14 +52,27 @@ export class Client {
   }
 
   /** Sends requests, in one piece. */
-  send(...requests: Json[]): void {
-    const text = requests.map((request) => JSON.stringify(request) + "\n").join("");
+  send(...requests: object[]): void {
+    this.write(requests.map((request) => JSON.stringify(request) + "\n").join(""));
+  }
+
+  /** Sends text as it is. */
+  write(text: string): void {
     this.#connection.send(new TextEncoder().encode(text));
   }
 
   close(): void {
     this.isClosed = true;
     this.#connection.close();
+  }
+
+  /** Reads nothing until `resume`. */
+  pause(): void {
+    this.#connection.pause();
+  }
+
+  resume(): void {
+    this.#connection.resume();
   }
 
   /** Sends a request and runs until its reply is there. */
@@ -80,14 +97,21 @@ export class SmallCluster {
   /** Starts `size` nodes and waits for a leader. */
   constructor(
     name: string,
-    { size = 3, limits = {}, wait = true }: { size?: number; limits?: Partial<Limits>; wait?: boolean } = {},
+    { size = 3, limits = {}, wait = true, secrets = [] }: {
+      size?: number;
+      limits?: Partial<Limits>;
+      wait?: boolean;
+      /** By node; those for which there is none have none. */
+      secrets?: readonly string[];
+    } = {},
   ) {
     this.listed = Array.from({ length: size }, (_, i) => i + 1);
     this.world = new World(new Random(name), calm);
     this.limits = { ...defaultLimits, ...limits };
     for (let id = 1; id <= size; id++) {
       const machine = this.world.machine(`n${id}`, (io) => this.#start(node, io));
-      const node: Node = { id, machine, server: null, stopped: null };
+      const secret = secrets[id - 1] === undefined ? null : new TextEncoder().encode(secrets[id - 1]);
+      const node: Node = { id, machine, server: null, stopped: null, journal: [], secret };
       this.nodes.push(node);
     }
     for (const { machine } of this.nodes) machine.restart();
@@ -115,7 +139,11 @@ export class SmallCluster {
       cluster: this.listed.map((other) => ({ id: other, address: `n${other}:8080` })),
       timing: timingModes.fast,
       limits: this.limits,
-      log: (level, message) => this.world.note(node.machine.name, `${level}: ${message}`),
+      secret: node.secret,
+      log: (level, message) => {
+        node.journal.push(`${level}: ${message}`);
+        this.world.note(node.machine.name, `${level}: ${message}`);
+      },
       onStop: (error) => {
         node.stopped = error;
         node.server = null;
@@ -148,6 +176,12 @@ export class SmallCluster {
       assert(this.world.scheduler.now < deadline, `it took too long: ${what}`);
       assert(this.world.step() !== null, `nothing will ever happen: ${what}`);
     }
+  }
+
+  /** Bytes that a node has handed to its connections and that nobody has taken yet. */
+  bufferedBytes(node: Node): number {
+    const own = [...this.world.network.endpoints].filter(({ host }) => host === node.machine.name);
+    return own.reduce((sum, { bufferedBytes }) => sum + bufferedBytes, 0);
   }
 
   /** Lets time pass. */

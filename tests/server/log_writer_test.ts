@@ -38,6 +38,7 @@ class Bench {
           this.sent.push(describe(message));
         }
       },
+      onWritten: () => {},
       onDiskError: (error) => this.errors.push(error),
     });
   }

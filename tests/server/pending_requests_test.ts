@@ -23,7 +23,11 @@ class Waiting {
   }
 
   read(name: string, { now = 0, afterIndex = 0 } = {}): void {
-    this.pending.addRead(now, afterIndex, (error) => this.#note(name, error === null ? "ok" : error.code));
+    this.pending.addRead(
+      now,
+      { afterIndex },
+      (error) => this.#note(name, error === null ? "ok" : error.code),
+    );
   }
 
   /** Asks the protocol about the new reads; `knowsLeader`: it takes them. */

@@ -44,8 +44,12 @@ export class Cluster {
   mayStop = false;
   /** Snapshots that rotted while others made up for them. */
   rottenSnapshots = 0;
+  /** In half of the seeds the nodes prove to each other who they are. */
+  readonly #secret: Uint8Array | null;
 
   constructor(readonly world: World, readonly scenario: Scenario) {
+    const hasSecret = world.random.fork("secret").chance(0.5);
+    this.#secret = hasSecret ? new TextEncoder().encode("a secret of sixteen bytes or more") : null;
     for (let id = 1; id <= scenario.nodes; id++) {
       const machine = world.machine(`n${id}`, (io) => {
         const server = new Server(this.#optionsOf(node), io);
@@ -232,6 +236,7 @@ export class Cluster {
       cluster: this.nodes.map((other) => ({ id: other.id, address: `n${other.id}:8080` })),
       timing: this.scenario.timing,
       limits: this.scenario.limits,
+      secret: this.#secret,
       log: (level, message) => this.world.note(machine.name, `${level}: ${message}`),
       onStop: (error) => {
         if (!node.mayStop && !this.mayStop && !isStartWithoutRoom(error)) {

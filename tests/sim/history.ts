@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { TxnCondition, TxnOperation } from "../../lib/kv/command.ts";
+import type { ClientCommand, Stamped, TxnCondition, TxnOperation } from "../../lib/kv/command.ts";
 import type { Entry } from "../../lib/raft/types.ts";
 import { Model } from "./model.ts";
 import { Violation } from "./violation.ts";
@@ -18,6 +18,8 @@ export interface Request {
   value?: string;
   prefix?: string;
   limit?: number;
+  cursor?: string;
+  ttlMs?: number;
   consistency?: "stale";
   previous?: true;
   ifVersion?: number;
@@ -42,6 +44,8 @@ export interface Attempt {
   outcome: "open" | "ok" | "refused" | "failed" | "unknown";
   /** Index of the answer. */
   index: number;
+  /** The list of which this asks for the next page, the key before it and the moment that it shows. */
+  list?: { prefix: string; limit: number; lastKey: string; index: number };
 }
 
 /** An answer, as parsed from its line. */
@@ -68,8 +72,8 @@ export class History {
   readonly answered = { writes: 0, reads: 0, staleReads: 0, lists: 0, sessions: 0, refused: 0 };
   /** The newest index that anybody was told. */
   newestKnown = 0;
-  /** Values that will never be written, because their request was refused for certain. */
-  readonly #refusedValues = new Set<string>();
+  /** By the text of a command: lines with it that were sent and not refused for certain, and its entries. */
+  readonly #lines = new Map<string, { sent: number; entries: number }>();
   readonly #isOnMajority: (index: number) => boolean;
 
   constructor(isOnMajority: (index: number) => boolean) {
@@ -85,13 +89,14 @@ export class History {
   /** An entry was committed. */
   onCommitted(entry: Entry): void {
     this.model.apply(entry);
-    const command = this.model.effects[entry.index]!.command;
-    if (command?.op === "put" && command.session === undefined) this.#checkNotRefused(command.value);
+    const { command } = this.model.effects[entry.index]!;
+    if (command !== null && command.op !== "expire") this.#count(command, { sent: 0, entries: 1 });
   }
 
   /** A request is about to be sent. */
   onCall(attempt: Attempt): void {
     this.attempts.push(attempt);
+    if (isWrite(attempt.request)) this.#count(attempt.request, { sent: 1, entries: 0 });
   }
 
   /** An answer came. Throws Violation. */
@@ -105,7 +110,9 @@ export class History {
     const { index } = reply;
     check(index <= this.model.index, "I11", attempt, reply, `only ${this.model.index} entries are committed`);
     const isStale = request.consistency === "stale";
-    if (!isStale) check(index >= attempt.floor, "I11", attempt, reply, `${attempt.floor} was known before`);
+    if (!isStale && attempt.list === undefined) {
+      check(index >= attempt.floor, "I11", attempt, reply, `${attempt.floor} was known before`);
+    }
     if (request.op === "put" || request.op === "delete") this.#onWrite(attempt, reply);
     else if (request.op === "get") this.#onGet(attempt, reply);
     else if (request.op === "list") this.#onList(attempt, reply);
@@ -122,8 +129,8 @@ export class History {
       check(request.ifVersion !== undefined, "replies", attempt, reply, "there was no condition");
       check(version !== request.ifVersion, "replies", attempt, reply, "the condition holds");
       const [index] = this.model.indexesOf.get(request.value ?? "") ?? [];
-      if (index === undefined) return;
-      const present = this.model.at(request.key!, index - 1);
+      check(index !== undefined, "replies", attempt, reply, "no committed entry says so");
+      const present = this.model.at(request.key!, index! - 1);
       const presentVersion = present.value === null ? 0 : present.index;
       check(version === presentVersion, "I11", attempt, reply, `the version was ${presentVersion}`);
       return;
@@ -132,9 +139,27 @@ export class History {
     check(code !== "badRequest", "replies", attempt, reply, "the request is well formed");
     check(code !== "notInteger" && code !== "tooLarge", "replies", attempt, reply, "it can be carried out");
     attempt.outcome = definite ? "failed" : "unknown";
-    if (!definite || request.op !== "put" || request.session !== undefined) return;
-    this.#refusedValues.add(request.value!);
-    if (this.model.indexesOf.has(request.value!)) this.#checkNotRefused(request.value!);
+    // A number that is too old is found out when the entry is applied: the line is in the log, and did nothing.
+    const isInLog = code === "seqTooOld";
+    if (definite && !isInLog && isWrite(request)) this.#count(request, { sent: -1, entries: 0 });
+  }
+
+  /**
+   * A line makes one entry at most, and none ever if it was refused for certain: there are never more entries than
+   * lines that were not. This holds for lines of sessions too, which say the same when they are sent again.
+   */
+  #count(command: Request | ClientCommand, more: { sent: number; entries: number }): void {
+    const { logTime: _stamp, ...asked } = command as Stamped;
+    const text = JSON.stringify(Object.entries(asked).sort());
+    const lines = this.#lines.get(text) ?? { sent: 0, entries: 0 };
+    this.#lines.set(text, lines);
+    lines.sent += more.sent;
+    lines.entries += more.entries;
+    if (lines.entries <= lines.sent) return;
+    throw new Violation(
+      "replies",
+      `entries that say ${text}: ${lines.entries}; lines that do, without those refused for certain: ${lines.sent}`,
+    );
   }
 
   #onSession(attempt: Attempt, reply: Reply): void {
@@ -173,7 +198,8 @@ export class History {
   #onOtherWrite(attempt: Attempt, reply: Reply): void {
     this.answered.writes++;
     const { command, kind, answer } = this.model.effects[reply.index]!;
-    const isIt = JSON.stringify(command) === JSON.stringify(attempt.request);
+    const { logTime: _stamp, ...asked } = (command ?? {}) as Stamped;
+    const isIt = JSON.stringify(asked) === JSON.stringify(attempt.request);
     check(isIt, "I9", attempt, reply, `the entry there is ${JSON.stringify(command)}`);
     check(kind === "applied", kind === "repeated" ? "I10" : "I9", attempt, reply, `the entry was ${kind}`);
     check(this.#isOnMajority(reply.index), "I9", attempt, reply, "it is not on the disks of a majority");
@@ -200,31 +226,30 @@ export class History {
 
   #onList(attempt: Attempt, reply: Reply): void {
     this.answered.lists++;
-    const { prefix, limit } = attempt.request;
-    const keys = this.model.keysAt(reply.index).filter((key) => key.startsWith(prefix!));
-    const expected = keys.slice(0, limit!).map((key) => {
+    const { prefix = "", limit = 0, lastKey, index: shown } = { ...attempt.request, ...attempt.list };
+    if (shown !== undefined) {
+      check(reply.index === shown, "I11", attempt, reply, "a page shows another moment");
+    }
+    let keys = this.model.keysAt(reply.index).filter((key) => key.startsWith(prefix));
+    if (lastKey !== undefined) keys = keys.slice(keys.indexOf(lastKey) + 1);
+    const expected = keys.slice(0, limit).map((key) => {
       const { index, value } = this.model.at(key, reply.index);
       return { key, value, version: index };
     });
     const same = JSON.stringify(expected) === JSON.stringify(reply.entries);
     check(same, "I11", attempt, reply, `the list at that index is ${JSON.stringify(expected)}`);
     check(
-      (reply.next === null) === (keys.length <= limit!),
+      (reply.next === null) === (keys.length <= limit),
       "I11",
       attempt,
       reply,
       `${keys.length} keys match`,
     );
   }
+}
 
-  #checkNotRefused(value: string): void {
-    if (!this.#refusedValues.has(value)) return;
-    const indexes = this.model.indexesOf.get(value);
-    throw new Violation(
-      "replies",
-      `the write of ${value} was refused for certain, but it is at index ${indexes}`,
-    );
-  }
+function isWrite({ op }: Request): boolean {
+  return op !== "get" && op !== "list";
 }
 
 function check(

@@ -19,23 +19,29 @@ function history(...commands: Command[]): {
   commit(entry: Entry): void;
 } {
   const history = new History(() => true);
+  const sent: Attempt[] = [];
+  const send = (request: Request): Attempt => {
+    const fixed = { id: 1, client: "c1", calledAt: 0, floor: 0, returnedAt: null, index: 0 };
+    const attempt: Attempt = { ...fixed, request, outcome: "open" };
+    history.onCall(attempt);
+    sent.push(attempt);
+    return attempt;
+  };
+  for (const command of commands) send(command as Request);
   for (const entry of chain(...commands)) history.onCommitted(entry);
   return {
     tell(request, reply, floor = 0) {
-      const attempt: Attempt = {
-        id: 1,
-        client: "c1",
-        request,
-        calledAt: 0,
-        floor,
-        returnedAt: null,
-        outcome: "open",
-        index: 0,
-      };
+      const text = JSON.stringify(request);
+      const attempt = sent.find((one) => JSON.stringify(one.request) === text) ?? send(request);
+      attempt.floor = floor;
       history.onReply(attempt, { ok: true, ...reply } as Reply, 1);
     },
     commit: (entry) => history.onCommitted(entry),
   };
+}
+
+function refusal(code: string, version?: number): Partial<Reply> {
+  return { ok: false, error: { code, definite: true, ...(version === undefined ? {} : { version }) } };
 }
 
 const two = [put("a", "1"), put("a", "2")] as const;
@@ -80,10 +86,7 @@ Deno.test("History.onReply() finds a session write that was acknowledged as its 
 Deno.test("History.onReply() finds a failed condition that held, and a version that was not there", () => {
   const { tell } = history(put("a", "1"), put("a", "2", { ifVersion: 7 }));
   const request: Request = { op: "put", key: "a", value: "2", ifVersion: 7 };
-  const failed = (version: number): Partial<Reply> => ({
-    ok: false,
-    error: { code: "conditionFailed", definite: true, version },
-  });
+  const failed = (version: number): Partial<Reply> => refusal("conditionFailed", version);
   tell(request, failed(1));
   assertViolates("I11", () => tell(request, failed(2)));
   assertViolates("replies", () => tell(request, failed(7)));
@@ -91,11 +94,28 @@ Deno.test("History.onReply() finds a failed condition that held, and a version t
 });
 
 Deno.test("History finds a write that was refused for certain and happened all the same, before or after", () => {
-  const refused: Partial<Reply> = { ok: false, error: { code: "notLeader", definite: true } };
+  const refused = refusal("notLeader");
   const { tell, commit } = history(...two);
   assertViolates("replies", () => tell({ op: "put", key: "a", value: "2" }, refused));
   tell({ op: "put", key: "a", value: "3" }, refused);
   assertViolates("replies", () => commit(chain(...two, put("a", "3"))[2]!));
+});
+
+Deno.test("History finds more entries of a session's write than lines that may have made one", () => {
+  const write: Request = { op: "increment", key: "n", by: "1", session: "1", seq: 1 };
+  const command = write as Command;
+  const { tell, commit } = history({ op: "session" }, command, command);
+  tell({ ...write, session: "9" }, refusal("busy"));
+  tell(write, refusal("seqTooOld"));
+  assertViolates("replies", () => commit(chain({ op: "session" }, command, command, command)[3]!));
+  const { tell: tellOther } = history({ op: "session" }, command, command);
+  assertViolates("replies", () => tellOther(write, refusal("noLeader")));
+});
+
+Deno.test("History.onReply() finds a condition that failed before its entry was committed", () => {
+  const { tell } = history(put("a", "1"));
+  const request: Request = { op: "put", key: "a", value: "2", ifVersion: 7 };
+  assertViolates("replies", () => tell(request, refusal("conditionFailed", 1)));
 });
 
 Deno.test("History.onReply() finds a list with a key too many, too few or out of order (I11)", () => {

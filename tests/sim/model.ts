@@ -5,11 +5,17 @@
  * @module
  */
 
-import type { Command, TxnCommand, TxnOperation } from "../../lib/kv/command.ts";
+import type {
+  ClientCommand,
+  Command,
+  ExpireCommand,
+  TxnCommand,
+  TxnOperation,
+} from "../../lib/kv/command.ts";
 import type { Range } from "../../lib/kv/keys.ts";
 import type { Entry } from "../../lib/raft/types.ts";
 
-type Write = Exclude<Command, { op: "session" }>;
+type Write = Exclude<ClientCommand, { op: "session" }>;
 
 /** What an entry did. */
 export interface Effect {
@@ -25,10 +31,21 @@ export interface Effect {
 export interface Version {
   index: number;
   value: string | null;
+  /** Log time at which the key goes. */
+  expiresAt?: number;
+}
+
+/** What watches must be told of an entry. */
+export interface Event {
+  type: "put" | "delete" | "expire";
+  key: string;
+  value?: string;
 }
 
 /** Answers of a session are kept for so many numbers. */
 const answersKept = 128;
+/** An entry takes so many keys away because of their time. */
+const expiredMax = 1000;
 
 /** The whole history of the state. */
 export class Model {
@@ -40,6 +57,11 @@ export class Model {
   readonly indexesOf: Map<string, number[]> = new Map();
   /** Session writes that were found in the log again. */
   repeated = 0;
+  /** Keys that went because of their time. */
+  expired = 0;
+  /** By index; nothing where nothing changed. */
+  readonly #events: Event[][] = [];
+  #logTime = 0;
   readonly #versions = new Map<string, Version[]>();
   /** Session to number to the index at which it was run. */
   readonly #sessions = new Map<string, Map<number, number>>();
@@ -52,7 +74,9 @@ export class Model {
     this.effects[entry.index] = effect;
     if (command === null) return;
     effect.kind = "applied";
+    if ("logTime" in command) this.#logTime = Math.max(this.#logTime, command.logTime ?? 0);
     if (command.op === "session") this.#sessions.set(String(entry.index), new Map());
+    else if (command.op === "expire") this.#expire(command, entry.index);
     else this.#write(command, effect);
   }
 
@@ -63,6 +87,16 @@ export class Model {
       if (versions[i]!.index <= index) return versions[i]!;
     }
     return { index: 0, value: null };
+  }
+
+  /** What the entries from `first` to `last` changed, of keys with that prefix. */
+  eventsBetween(first: number, last: number, prefix: string): { index: number; events: Event[] }[] {
+    const found: { index: number; events: Event[] }[] = [];
+    for (let index = first; index <= last; index++) {
+      const events = (this.#events[index] ?? []).filter(({ key }) => key.startsWith(prefix));
+      if (events.length > 0) found.push({ index, events });
+    }
+    return found;
   }
 
   /** The keys that exist after the entry at `index`, in the order of their UTF-8 bytes. */
@@ -108,21 +142,40 @@ export class Model {
     const version = present.value === null ? 0 : present.index;
     if (command.ifVersion !== undefined && command.ifVersion !== version) effect.kind = "refused";
     else if (command.ifValue !== undefined && command.ifValue !== present.value) effect.kind = "refused";
-    else if (command.op === "put" || present.value !== null) {
-      this.#set(command.key, { index, value: command.op === "put" ? command.value : null });
-    }
+    else if (command.op === "put") this.#put(command, index);
+    else if (present.value !== null) this.#set(command.key, { index, value: null });
   }
 
-  #set(key: string, version: Version): void {
+  #put({ key, value, ttlMs }: { key: string; value: string; ttlMs?: number }, index: number): void {
+    this.#set(key, { index, value, ...(ttlMs === undefined ? {} : { expiresAt: this.#logTime + ttlMs }) });
+  }
+
+  #set(key: string, version: Version, type: Event["type"] = version.value === null ? "delete" : "put"): void {
     const versions = this.#versions.get(key) ?? [];
     this.#versions.set(key, versions);
     versions.push(version);
+    const { index, value } = version;
+    (this.#events[index] ??= []).push(value === null ? { type, key } : { type, key, value });
+  }
+
+  #expire({ logTime }: ExpireCommand, index: number): void {
+    const due: { key: string; expiresAt: number }[] = [];
+    for (const key of this.keysAt(index)) {
+      const { expiresAt = Infinity } = this.at(key, index);
+      if (expiresAt <= Math.max(logTime, this.#logTime)) due.push({ key, expiresAt });
+    }
+    due.sort((a, b) => a.expiresAt - b.expiresAt); // keys of one time stay in their order
+    for (const { key } of due.slice(0, expiredMax)) {
+      this.#set(key, { index, value: null }, "expire");
+      this.expired++;
+    }
   }
 
   /** The clients add to integers only. */
   #increment({ key, by }: { key: string; by: string }, index: number): object {
-    const value = String(BigInt(this.at(key, index).value ?? 0) + BigInt(by));
-    this.#set(key, { index, value });
+    const { value: present, expiresAt } = this.at(key, index);
+    const value = String(BigInt(present ?? 0) + BigInt(by));
+    this.#set(key, { index, value, ...(present === null || expiresAt === undefined ? {} : { expiresAt }) });
     return { ok: true, value, version: index };
   }
 
@@ -154,7 +207,7 @@ export class Model {
       if (found) this.#set(key, { index, value: null });
       return { ok: true, deleted: found };
     }
-    this.#set(key, { index, value: operation.value });
+    this.#put(operation, index);
     return { ok: true, version: index };
   }
 }

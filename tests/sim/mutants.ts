@@ -91,6 +91,36 @@ export const mutants: Record<string, Mutant> = {
       to: "storage.compact(oldest + 10,",
     }],
   },
+  "given-up-is-definite": {
+    bug: "a session's write that is given up is called off, though it is in the log (pending_requests.ts)",
+    changes: [{
+      file: "lib/server/pending_requests.ts",
+      from:
+        "if (write.deadline > now) break;\n      this.#writes.delete(index);\n      write.onWritten(outcomeUnknown",
+      to:
+        "if (write.deadline > now) break;\n      this.#writes.delete(index);\n      write.onWritten(write.hasSession ? noLeader() : outcomeUnknown",
+    }],
+  },
+  "watch-over-install": {
+    bug: "a watch goes on over an installed snapshot as if nothing had been skipped (watch_history.ts)",
+    changes: [{ file: "lib/kv/watch_history.ts", from: "= this.end + 1;", to: "= this.end;" }],
+  },
+  "snapshot-forgets-ends": {
+    bug: "a snapshot does not say when keys go (keys.ts)",
+    changes: [{
+      file: "lib/kv/keys.ts",
+      from: "yield { key: fromSortable(sortable), ...stored };",
+      to: "yield { key: fromSortable(sortable), value: stored.value, version: stored.version };",
+    }],
+  },
+  "pages-of-the-present": {
+    bug: "the later pages of a list show the present state (frozen_states.ts)",
+    changes: [{
+      file: "lib/server/frozen_states.ts",
+      from: "keys: store.freezeKeys(), usedAt",
+      to: "keys: store, usedAt",
+    }],
+  },
 };
 
 const root = new URL("../../", import.meta.url);

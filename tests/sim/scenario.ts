@@ -107,6 +107,7 @@ function drawLimits(random: Random): Limits {
   limits.trailingBytes = random.pick([500, 5000, defaultLimits.trailingBytes]);
   limits.snapshotLogBytes = random.pick([3000, 20_000, defaultLimits.snapshotLogBytes]);
   limits.segmentBytesMax = random.pick([1000, 5000, 30_000, defaultLimits.segmentBytesMax]);
+  limits.watchHistoryBytes = random.pick([2000, 20_000, defaultLimits.watchHistoryBytes]);
   if (random.chance(0.3)) limits.requestsInFlightMax = 1 + random.below(3);
   if (random.chance(0.3)) limits.replyBytesMax = 1000;
   if (random.chance(0.3)) limits.appendBytesMax = 1 + random.below(5000);
@@ -148,6 +149,8 @@ function drawWorkload(random: Random): Workload {
     },
     sessionChance: random.pick([0, 0.4, 1]),
     conditionChance: random.pick([0, 0.1, 0.5]),
+    ttlChance: random.pick([0, 0.1, 0.5]),
+    watchers: random.below(4),
     valueCharsMax: random.pick([1, 100, 600, 1500]),
   };
 }

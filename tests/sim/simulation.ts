@@ -6,13 +6,15 @@
  */
 
 import { AssertionFailed } from "../../lib/assert.ts";
+import { addCounters } from "./batch.ts";
 import { Cluster } from "./cluster.ts";
 import { History } from "./history.ts";
 import { Nemesis } from "./nemesis.ts";
 import { Random } from "./random.ts";
 import { drawScenario, enough, type Scenario } from "./scenario.ts";
 import { invariants, Violation } from "./violation.ts";
-import { Client } from "./workload.ts";
+import { Watcher } from "./watcher.ts";
+import { Client, keyPrefixes } from "./workload.ts";
 import { World } from "./world.ts";
 
 /** A run that needs more events than this has stopped making progress. */
@@ -70,6 +72,7 @@ class Run {
   readonly cluster: Cluster;
   readonly history: History;
   readonly clients: Client[] = [];
+  readonly watchers: Watcher[] = [];
   readonly nemesis: Nemesis;
   #convergenceMs = 0;
 
@@ -86,16 +89,28 @@ class Run {
         this.clients.push(new Client(name, io, options));
       }).restart();
     }
+    for (let i = 1; i <= workload.watchers; i++) {
+      const name = `w${i}`;
+      this.world.machine(name, (io) => {
+        const options = {
+          model: this.history.model,
+          nodes,
+          prefixes: keyPrefixes,
+          random: random.fork(name),
+        };
+        this.watchers.push(new Watcher(name, io, options));
+      }).restart();
+    }
     this.nemesis = new Nemesis(this.cluster, {
       random: random.fork("nemesis"),
-      clients: this.clients.map(({ name }) => name),
+      clients: [...this.clients, ...this.watchers].map(({ name }) => name),
       acknowledged: () => this.history.acknowledged,
     });
   }
 
   play(): void {
     this.nemesis.start();
-    for (const client of this.clients) client.start();
+    for (const client of [...this.clients, ...this.watchers]) client.start();
     const { trace } = this.world;
     while (!this.#isEnough()) {
       if (trace.events > eventsMax) {
@@ -121,12 +136,20 @@ class Run {
       tornFiles: this.cluster.nodes.reduce((sum, { machine }) => sum + machine.disk.tornFiles, 0),
       entries: model.index,
       repeatedSessionWrites: model.repeated,
+      expiredKeys: model.expired,
+      ...this.#watched(),
       ...answered,
       unknownOutcomes: history.attempts.filter(({ outcome }) => outcome === "unknown").length,
       simulatedSeconds: Math.round(world.scheduler.now / 1000),
       slowestConvergenceMs: Math.round(this.#convergenceMs),
       ...Object.fromEntries(Object.entries(nemesis.count).map(([kind, count]) => [`fault ${kind}`, count])),
     };
+  }
+
+  #watched(): Record<string, number> {
+    const total: Record<string, number> = {};
+    for (const { counters } of this.watchers) addCounters(total, counters);
+    return total;
   }
 
   #isEnough(): boolean {

@@ -20,6 +20,7 @@ export const invariants = {
   I14: "no message claims what is not durable",
   I15: "a node that has lost what it may have promised takes no part until it is admitted again",
   replies: "replies come in the order of the requests, and definite errors mean that nothing happened",
+  watch: "a watch tells every change once, in order, or says that it begins anew and tells the state",
   running: "a node stops by itself only when its disk failed, and starts on whatever a crash has left",
   convergence: "once the faults end, all nodes agree, a leader is there and writes succeed, in bounded time",
 } as const;

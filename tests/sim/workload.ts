@@ -15,6 +15,8 @@ import { Violation } from "./violation.ts";
 /** What clients do. */
 export interface Workload {
   clients: number;
+  /** Clients that only watch. */
+  watchers: number;
   /** Requests that one client has under way at once. */
   inFlight: number;
   /** Average time between an answer and the next request. */
@@ -31,6 +33,8 @@ export interface Workload {
   sessionChance: number;
   /** The part of puts that name a version. */
   conditionChance: number;
+  /** The part of puts whose key goes by itself. */
+  ttlChance: number;
   /** Values have up to so many characters. */
   valueCharsMax: number;
 }
@@ -48,7 +52,7 @@ type OnOutcome = (reply: Reply | null) => void;
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
 /** Some keys sort differently in UTF-16 than in UTF-8. */
-const keyPrefixes = ["a", "b", "\u{1f511}", "\uffee"];
+export const keyPrefixes: readonly string[] = ["a", "b", "\u{1f511}", "\uffee"];
 /** Their values are integers: they are only ever added to and deleted. */
 const counters = ["n1", "n2", "n3"];
 
@@ -118,11 +122,8 @@ export class Client {
     const kind = random.weighted(workload.weights);
     const key = this.#key();
     if (kind === "list") {
-      return this.#read({
-        op: "list",
-        prefix: random.pick(["", ...keyPrefixes]),
-        limit: 1 + random.below(20),
-      }, done);
+      const list = { prefix: random.pick(["", ...keyPrefixes]), limit: 1 + random.below(20) };
+      return this.#list(list, done);
     }
     if (kind === "staleGet") return this.#read({ op: "get", key, consistency: "stale" }, done);
     if (kind === "get") return this.#read({ op: "get", key }, done);
@@ -131,6 +132,9 @@ export class Client {
     const request = this.#newWrite(kind, key);
     if ((kind === "put" || kind === "delete") && random.chance(0.2)) request.previous = true;
     if (kind === "put" && random.chance(workload.conditionChance)) request.ifVersion = this.#version(key);
+    if (kind === "put" && random.chance(workload.ttlChance)) {
+      request.ttlMs = Math.ceil(random.between(1, 3000));
+    }
     if (!inSession) return this.#writePlainly(request, done);
     request.session = this.#session!;
     request.seq = this.#nextSeq++;
@@ -180,6 +184,22 @@ export class Client {
       if (reply === null || !reply.ok) this.io.clock.after(random.between(1, 50), done);
       else done();
     });
+  }
+
+  /** The pages of a list, for as long as its node has them. */
+  #list(list: { prefix: string; limit: number }, done: () => void): void {
+    const { random, nodes } = this.options;
+    const node = 1 + random.below(nodes);
+    const turn = (attempt: Attempt): void =>
+      this.#send(node, attempt, (reply) => {
+        if (reply === null || !reply.ok) return void this.io.clock.after(random.between(1, 50), done);
+        const { next, entries, index } = reply;
+        if (typeof next !== "string" || random.chance(0.2)) return done();
+        const page = this.#attempt({ op: "list", cursor: next });
+        page.list = { ...list, lastKey: entries!.at(-1)!.key, index };
+        this.io.clock.after(random.exponential(20), () => turn(page));
+      });
+    turn(this.#attempt({ op: "list", ...list }));
   }
 
   /** Without a session a write is tried again only when it certainly did not happen, under a new value. */

@@ -1,0 +1,265 @@
+/**
+ * Watches: clients that are told every change of some keys. A watch is a position in the history of changes and has no
+ * queue: what its connection has no room for stays in the history. One that falls behind what the history keeps, because
+ * its client reads too slowly or was away for too long, begins anew with the present state, and is told so.
+ *
+ * @module
+ */
+
+import type { Change } from "../kv/command.ts";
+import type { ListOptions } from "../kv/keys.ts";
+import type { WatchRequest } from "../protocol/client_protocol.ts";
+import {
+  changeTail,
+  eventHead,
+  presentTail,
+  progressTail,
+  type ResetReason,
+  resetTail,
+  type WatchReply,
+} from "../protocol/client_replies.ts";
+import { busy, type RequestError } from "../protocol/errors.ts";
+import type { Caller } from "./client_connection.ts";
+import type { FrozenState, FrozenStates } from "./frozen_states.ts";
+import type { StateMachine } from "./state_machine.ts";
+
+/** A connection has at most so many watches. */
+export const watchesPerCallerMax = 128;
+/** Events leave in pieces of about this many characters. */
+const pieceUnits = 64 << 10;
+/** Keys of the present state that are looked up at once. */
+const pageKeys = 256;
+/** After so much silence a watch is told how far it is, when there is something new ... */
+const progressMs = 5000;
+/** ... and after so much anyhow. One whose client sends nothing any more must soon hear that it is gone, if it is. */
+const silenceMs = 30_000;
+
+interface Watch {
+  readonly caller: Caller;
+  readonly number: number;
+  readonly head: string;
+  readonly range: Pick<WatchRequest, "key" | "prefix">;
+  /** Its reply has left: events may. */
+  isStarted: boolean;
+  /** Changes up to this index were told, or are not wanted. Only grows. */
+  told: number;
+  /** The greatest index that its client has read. */
+  said: number;
+  /** Of the next entry of the history; null: changes are missing, and it begins anew. */
+  position: number | null;
+  /** It was told something, so whatever it misses from now on it missed because it was slow. */
+  hasBegun: boolean;
+  /** So many matching changes of that entry were told. */
+  toldOfEntry: number;
+  /** It begins anew: which state it is told, and the next key. */
+  present: { state: FrozenState; start: string | null } | null;
+  spokeAt: number;
+}
+
+/** All watches of a node. */
+export class Watches {
+  readonly #machine: StateMachine;
+  readonly #states: FrozenStates;
+  readonly #watchesMax: number;
+  readonly #watches = new Map<Caller, Map<number, Watch>>();
+  #size = 0;
+  /** Encoded changes, for the other watches of the same round. */
+  readonly #tails = new Map<Change, string>();
+
+  constructor(machine: StateMachine, states: FrozenStates, watchesMax: number) {
+    this.#machine = machine;
+    this.#states = states;
+    this.#watchesMax = watchesMax;
+  }
+
+  /** How many watches there are. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Opens a watch. To be called with the result: `start`, once the reply leaves. */
+  open({ key, prefix, after }: WatchRequest, caller: Caller, now: number): Opened | RequestError {
+    const { appliedIndex, history } = this.#machine;
+    const own = this.#watches.get(caller) ?? new Map<number, Watch>();
+    if (own.size >= watchesPerCallerMax) {
+      return busy(`this connection has ${own.size} watches, as many as it may`, 1000);
+    }
+    if (this.#size >= this.#watchesMax) {
+      return busy(`this node has ${this.#size} watches, as many as it takes`, 1000);
+    }
+    const number = ++caller.lastWatch;
+    const told = after ?? appliedIndex;
+    const watch: Watch = {
+      caller,
+      number,
+      head: eventHead(number),
+      range: key !== undefined ? { key } : prefix !== undefined ? { prefix } : {},
+      isStarted: false,
+      told,
+      said: told,
+      position: history.seek(told),
+      hasBegun: false,
+      toldOfEntry: 0,
+      present: null,
+      spokeAt: now,
+    };
+    own.set(number, watch);
+    this.#watches.set(caller, own);
+    caller.watches = own.size;
+    this.#size++;
+    return {
+      reply: {
+        ok: true,
+        watch: number,
+        index: appliedIndex,
+        ...(watch.position === null ? { reset: true } : {}),
+      },
+      start: () => watch.isStarted = true,
+    };
+  }
+
+  /** Ends a watch of that connection. False: it has no such watch. */
+  close(caller: Caller, number: number): boolean {
+    const own = this.#watches.get(caller);
+    if (own === undefined || !own.delete(number)) return false;
+    this.#size--;
+    caller.watches = own.size;
+    if (own.size === 0) this.#watches.delete(caller);
+    return true;
+  }
+
+  /** The connection is gone. */
+  drop(caller: Caller): void {
+    this.#size -= this.#watches.get(caller)?.size ?? 0;
+    this.#watches.delete(caller);
+  }
+
+  /** Tells all that is new, as far as there is room; the rest when clients have read. */
+  flush(now: number): void {
+    for (const own of this.#watches.values()) {
+      for (const watch of own.values()) if (watch.isStarted) this.#advance(watch, now);
+    }
+    this.#tails.clear();
+  }
+
+  /** Time passes: the silent ones are told how far they are, so that they can go on from there on another node. */
+  onTick(now: number): void {
+    const { appliedIndex, history } = this.#machine;
+    for (const own of this.#watches.values()) {
+      for (const watch of own.values()) {
+        const silence = now - watch.spokeAt;
+        const isEager = appliedIndex > watch.said || watch.caller.inputEnded;
+        const isDue = silence >= (isEager ? progressMs : silenceMs);
+        const isUpToDate = watch.isStarted && watch.position === history.end && watch.present === null;
+        if (!isDue || !isUpToDate || !watch.caller.hasRoom) continue;
+        watch.told = watch.said = Math.max(watch.told, appliedIndex);
+        this.#say(watch, watch.head + progressTail(watch.told), now);
+      }
+    }
+  }
+
+  #advance(watch: Watch, now: number): void {
+    const { history } = this.#machine;
+    let text = "";
+    while (watch.caller.hasRoom) {
+      if (watch.present !== null) text += this.#nextPresent(watch, now);
+      else if (watch.position === history.end) break;
+      else text += this.#nextChanges(watch, now);
+      if (text.length < pieceUnits) continue;
+      this.#say(watch, text, now);
+      text = "";
+    }
+    if (text.length > 0) this.#say(watch, text, now);
+  }
+
+  /** The changes of the next entry, or as many of them as go into a piece. */
+  #nextChanges(watch: Watch, now: number): string {
+    const { history } = this.#machine;
+    let entry = watch.position === null ? null : history.at(watch.position);
+    if (entry === null) {
+      // Also when this node takes over a state that is older than what the watch was told elsewhere: nothing is missing.
+      watch.position = history.seek(watch.told);
+      if (watch.position === null) return this.#beginAnew(watch, now);
+      if (watch.position === history.end) return "";
+      entry = history.at(watch.position)!;
+    }
+    const { index, changes } = entry;
+    watch.hasBegun = true;
+    let text = "";
+    if (index > watch.told) {
+      const matching = changes.filter(({ key }) => matches(watch.range, key));
+      while (watch.toldOfEntry < matching.length) {
+        const change = matching[watch.toldOfEntry++]!;
+        text += watch.head + this.#tailOf(change, index, watch.toldOfEntry < matching.length);
+        if (text.length >= pieceUnits && watch.toldOfEntry < matching.length) return text;
+      }
+      watch.told = index;
+      if (matching.length > 0) watch.said = index;
+    }
+    watch.toldOfEntry = 0;
+    watch.position!++;
+    return text;
+  }
+
+  #beginAnew(watch: Watch, now: number): string {
+    const isSlow = watch.hasBegun && watch.told >= this.#machine.history.beganAt;
+    const reason: ResetReason = isSlow ? "slow" : "historyGone";
+    const state = this.#states.take(this.#machine, now);
+    watch.present = { state, start: "" };
+    watch.toldOfEntry = 0;
+    return watch.head + resetTail(state.index, reason);
+  }
+
+  /** Some keys of the present state; behind the last one, what changed since. */
+  #nextPresent(watch: Watch, now: number): string {
+    const { state, start } = watch.present!;
+    const { history } = this.#machine;
+    if (state.keys === null) { // taken away meanwhile
+      watch.hasBegun = true;
+      return this.#beginAnew(watch, now);
+    }
+    state.usedAt = now;
+    if (start === null) {
+      watch.hasBegun = true;
+      watch.told = watch.said = Math.max(watch.told, state.index);
+      watch.position = history.seek(state.index);
+      watch.present = null;
+      return watch.head + progressTail(state.index);
+    }
+    const { entries, next } = state.keys.list(rangeFrom(watch.range, start));
+    watch.present!.start = next;
+    return entries.map((entry) => watch.head + presentTail(entry, state.index)).join("");
+  }
+
+  #tailOf(change: Change, index: number, more: boolean): string {
+    if (more || this.#size === 1) return changeTail(change, index, more);
+    const known = this.#tails.get(change);
+    if (known !== undefined) return known;
+    const tail = changeTail(change, index, more);
+    if (this.#tails.size >= tailsMax) this.#tails.clear();
+    this.#tails.set(change, tail);
+    return tail;
+  }
+
+  #say(watch: Watch, text: string, now: number): void {
+    watch.spokeAt = now;
+    watch.caller.push(text);
+  }
+}
+
+/** A watch that was opened. */
+export interface Opened {
+  reply: WatchReply;
+  start(): void;
+}
+
+const tailsMax = 1000;
+
+function matches({ key, prefix }: Watch["range"], changed: string): boolean {
+  return key === undefined ? prefix === undefined || changed.startsWith(prefix) : changed === key;
+}
+
+function rangeFrom({ key, prefix }: Watch["range"], start: string): ListOptions {
+  if (key !== undefined) return { start: key, end: `${key}\u0000`, limit: 1 };
+  return prefix === undefined ? { start, limit: pageKeys } : { prefix, start, limit: pageKeys };
+}
