@@ -33,8 +33,18 @@ export function noAttempts(): Attempts {
   return { uncertain: false, last: null, waitMs: 0 };
 }
 
-/** Errors that tell nothing of attempts before the one that they answer. */
-export const unanswering: ReadonlySet<string> = new Set(["closed", "sessionExpired", "seqTooOld"]);
+/**
+ * Errors that tell nothing of attempts before the one that they answer. A node that does not take a line says nothing
+ * of what one of another version, or with other limits, made of it.
+ */
+export const unanswering: ReadonlySet<string> = new Set([
+  "closed",
+  "sessionExpired",
+  "seqTooOld",
+  "badRequest",
+  "tooLarge",
+  "unknownOperation",
+]);
 
 /** Nobody saw the end of a write. */
 export function outcomeUnknown(why: string, cause: unknown): ClientError {

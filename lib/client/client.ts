@@ -6,6 +6,7 @@
  */
 
 import type { ReplyLine } from "./connection.ts";
+import { ClientError } from "./errors.ts";
 import { type MemberAddresses, Nodes } from "./nodes.ts";
 import { Requests } from "./requests.ts";
 import type {
@@ -24,8 +25,10 @@ import type {
   RangeDeleted,
   Transacted,
   Transaction,
+  WatchOptions,
   Written,
 } from "./types.ts";
+import { Watch } from "./watch.ts";
 
 const pageEntries = 1000;
 
@@ -69,6 +72,7 @@ export async function connect(
 export class Client {
   readonly #nodes: Nodes;
   readonly #requests: Requests;
+  readonly #closing = new AbortController();
 
   /** Made by `connect`. */
   constructor(nodes: Nodes, options: ConnectOptions) {
@@ -86,8 +90,8 @@ export class Client {
     const { signal, ...fields } = options;
     const reply = await this.request({ op: "get", key, ...fields }, { signal });
     if (reply.found !== true) return null;
-    const { value, version, index } = reply as unknown as Found;
-    return { value, version, index };
+    const { ok: _ok, found: _found, ageMs: _ageMs, ...found } = reply;
+    return found as unknown as Found;
   }
 
   /** Sets a key. A condition that does not hold throws ClientError `conditionFailed`, with `details.version`. */
@@ -157,8 +161,9 @@ export class Client {
   }
 
   /**
-   * The keys of a range with their values, in the order of their UTF-8 bytes, asked for in pages. Each page is
-   * linearizable; writes between two pages may show.
+   * The keys of a range with their values, in the order of their UTF-8 bytes: all of one moment, however many. They are
+   * asked for in pages, from one node; when that is lost meanwhile, or the caller takes minutes, the loop ends with
+   * ClientError `cursorExpired`, and the list must be begun again.
    *
    * @example
    * ```ts no-assert
@@ -171,19 +176,48 @@ export class Client {
    * ```
    */
   async *list(options: ListOptions = {}): AsyncGenerator<ListedEntry, void, void> {
-    const { signal, limit = Infinity, ...range } = options;
+    const { limit = Infinity } = options;
     let left = limit;
-    while (left > 0) {
-      const reply = await this.request({ op: "list", ...range, limit: Math.min(left, pageEntries) }, {
-        signal,
-      });
-      const entries = reply.entries as ListedEntry[];
-      yield* entries;
-      if (typeof reply.next !== "string") return;
-      left -= entries.length;
-      if (range.reverse) range.end = reply.next;
-      else range.start = reply.next;
+    for await (const { entries } of this.listPages({ ...options, limit: Math.min(limit, pageEntries) })) {
+      const wanted = (entries as ListedEntry[]).slice(0, left);
+      yield* wanted;
+      left -= wanted.length;
+      if (left <= 0) return;
     }
+  }
+
+  /** As `list`, but the reply lines, each of at most `limit` keys. Any field of the operation may be given. */
+  async *listPages(
+    { signal, ...fields }: OperationOptions & Readonly<Record<string, unknown>>,
+  ): AsyncGenerator<ReplyLine, void, void> {
+    yield* this.#requests.pages(fields, { signal });
+  }
+
+  /**
+   * Tells what becomes of keys from now on, or since an index: every change once and in order, also when nodes fail
+   * meanwhile. Nothing happens until the watch is opened or iterated.
+   *
+   * @example
+   * ```ts no-assert
+   * import { connect } from "@kvapp/kvapp";
+   *
+   * async function followConfiguration(): Promise<void> {
+   *   await using client = await connect("127.0.0.1:8080");
+   *   const settings = new Map<string, string>();
+   *   for await (const event of client.watch({ prefix: "settings/", after: 0 })) {
+   *     if (event.type === "reset") settings.clear();
+   *     else if (event.type === "put") settings.set(event.key, event.value);
+   *     else if (event.type !== "progress") settings.delete(event.key);
+   *   }
+   * }
+   * ```
+   */
+  watch(options: WatchOptions = {}): Watch {
+    const signals = options.signal ? [options.signal, this.#closing.signal] : [this.#closing.signal];
+    return new Watch(this.#nodes, options, {
+      timeoutMs: this.#requests.timeoutMs,
+      signal: AbortSignal.any(signals),
+    });
   }
 
   /** What the node that the client talks to knows of itself and its cluster. */
@@ -212,6 +246,7 @@ export class Client {
 
   /** Closes the connection. What is under way ends with ClientError `closed`. */
   async close(): Promise<void> {
+    this.#closing.abort(new ClientError("closed", "the client was closed", { definite: true }));
     this.#requests.close();
     await this.#nodes.close();
   }

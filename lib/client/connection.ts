@@ -55,6 +55,8 @@ export class Connection {
   readonly #watch: ReturnType<typeof setInterval>;
   #lost: { cause: unknown } | null = null;
   #retired = false;
+  /** So many owners need it to stay open, answers or not. */
+  #holds = 0;
   /** Ends what is under way on behalf of this connection once it is lost. */
   readonly #gone = new AbortController();
   readonly #reading: Promise<void>;
@@ -88,10 +90,19 @@ export class Connection {
     return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
   }
 
-  /** Closes once all replies are here; nothing new may be requested. */
+  /** Keeps it open until the returned function is called: what only this node knows may still be asked for. */
+  hold(): () => void {
+    this.#holds++;
+    return () => {
+      this.#holds--;
+      if (this.#retired) this.retire();
+    };
+  }
+
+  /** Closes once all replies are here and nobody holds it. */
   retire(): void {
     this.#retired = true;
-    if (this.#waiting.size === 0) this.#lose(null);
+    if (this.#waiting.size === 0 && this.#holds === 0) this.#lose(null);
   }
 
   /** Closes now; requests without a reply end with ConnectionLost. */
@@ -165,7 +176,8 @@ export class Connection {
   }
 }
 
-function openTcp(address: string, signal: AbortSignal): Promise<Deno.TcpConn> {
+/** A connection to "host:port" within a second. Throws what the operating system says, or the reason of `signal`. */
+export function openTcp(address: string, signal: AbortSignal): Promise<Deno.TcpConn> {
   return within(connectTimeoutMs, "no answer within a second", signal, async (limit) => {
     const { host, port } = parseAddress(address);
     const conn = await Deno.connect({ hostname: host, port, signal: limit });
@@ -193,7 +205,8 @@ async function probe(address: string, signal: AbortSignal): Promise<void> {
   }
 }
 
-async function writeAll(conn: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
+/** Writes all bytes, as fast as the other end takes them. */
+export async function writeAll(conn: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
 }
 

@@ -44,6 +44,11 @@ export class Nodes {
     return this.#connection?.isOpen ? this.#connection.address : null;
   }
 
+  /** Client addresses that may answer, the most promising first. */
+  get addresses(): readonly string[] {
+    return this.#addresses;
+  }
+
   /** The present connection or a new one, to the first address that answers. Throws ClientError `unreachable`. */
   connected(signal: AbortSignal): Promise<Connection> {
     if (this.#connection?.isOpen) return Promise.resolve(this.#connection);

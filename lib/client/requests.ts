@@ -16,10 +16,21 @@ import type { ConnectOptions, OperationOptions } from "./types.ts";
 
 const neverAborted = new AbortController().signal;
 
+/** How to carry a request out. */
+interface Performance {
+  isWrite: boolean;
+  /** Sending it twice does no harm. */
+  isSafe: boolean;
+  signal: AbortSignal;
+  /** Given the connection of each attempt, the last one of which is that of the answer. */
+  hold?: ((connection: Connection) => void) | undefined;
+}
+
 /** Sends requests to a cluster. */
 export class Requests {
   readonly #nodes: Nodes;
-  readonly #timeoutMs: number;
+  /** Bound on each operation. */
+  readonly timeoutMs: number;
   readonly #useSessions: boolean;
   #session: Session | null = null;
   /** Why the latest attempt at opening that session failed; null: it is open, or nothing has come back yet. */
@@ -28,7 +39,7 @@ export class Requests {
 
   constructor(nodes: Nodes, options: ConnectOptions) {
     this.#nodes = nodes;
-    this.#timeoutMs = options.timeoutMs ?? 10_000;
+    this.timeoutMs = options.timeoutMs ?? 10_000;
     this.#useSessions = options.sessions ?? true;
   }
 
@@ -54,8 +65,56 @@ export class Requests {
     });
   }
 
+  /**
+   * The reply lines of a list, page after page. Cursors belong to the node that gave them, so all are asked of one;
+   * when it is lost nobody knows the next page: ClientError `cursorExpired`.
+   */
+  async *pages(
+    fields: Readonly<Record<string, unknown>>,
+    options: OperationOptions,
+  ): AsyncGenerator<ReplyLine, void, void> {
+    let held: { connection: Connection; release(): void } | null = null;
+    const hold = (connection: Connection): void => {
+      held?.release();
+      held = { connection, release: connection.hold() };
+    };
+    try {
+      let page = await this.#inTime(
+        options.signal ?? neverAborted,
+        (signal) => this.#perform({ ...fields, op: "list" }, { isWrite: false, isSafe: true, signal, hold }),
+      );
+      for (;;) {
+        yield page;
+        if (typeof page.next !== "string") return;
+        page = await this.#nextPage(held!, page.next, options.signal ?? neverAborted);
+      }
+    } finally {
+      (held as { release(): void } | null)?.release();
+    }
+  }
+
+  async #nextPage(
+    { connection }: { connection: Connection },
+    cursor: string,
+    signal: AbortSignal,
+  ): Promise<ReplyLine> {
+    try {
+      const reply = await this.#inTime(
+        signal,
+        (limit) => untilAborted(connection.request({ op: "list", cursor }), limit),
+      );
+      if (reply.ok) return reply;
+      const { code, message, definite } = reply.error!;
+      throw new ClientError(code, message, { definite, details: reply.error! });
+    } catch (error) {
+      if (!(error instanceof ConnectionLost) && !(error instanceof TimedOut)) throw error;
+      const message = `the list cannot go on, because its node is gone: ${error.message}. Begin it again`;
+      throw new ClientError("cursorExpired", message, { definite: true, cause: error });
+    }
+  }
+
   #inTime<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    return within(this.#timeoutMs, `no answer within ${this.#timeoutMs} ms`, signal, work);
+    return within(this.timeoutMs, `no answer within ${this.timeoutMs} ms`, signal, work);
   }
 
   /** Sends a write under a session; an expired session is replaced if the write has certainly not happened. */
@@ -93,13 +152,13 @@ export class Requests {
 
   async #perform(
     fields: Readonly<Record<string, unknown>>,
-    { isWrite, isSafe, signal }: { isWrite: boolean; isSafe: boolean; signal: AbortSignal },
+    { isWrite, isSafe, signal, hold }: Performance,
     attempts: Attempts = noAttempts(),
   ): Promise<ReplyLine> {
     try {
       for (let count = 0;; count++) {
         attempts.waitMs = count === 0 ? 0 : backoffMs(count);
-        const reply = await this.#attempt(fields, attempts, signal);
+        const reply = await this.#attempt(fields, attempts, { signal, hold });
         if (reply !== null) return reply;
         if (attempts.uncertain && !isSafe) throw outcomeUnknown(attempts.last!.message, attempts.last);
         await sleep(attempts.waitMs, signal);
@@ -116,12 +175,13 @@ export class Requests {
   async #attempt(
     fields: Readonly<Record<string, unknown>>,
     attempts: Attempts,
-    signal: AbortSignal,
+    { signal, hold }: Pick<Performance, "signal" | "hold">,
   ): Promise<ReplyLine | null> {
     if (this.#closed) throw new ClientError("closed", "the client was closed", { definite: true });
     let connection: Connection | null = null;
     try {
       connection = await this.#nodes.connected(signal);
+      hold?.(connection);
       const reply = await untilAborted(connection.request(fields), signal);
       if (reply.ok) return reply;
       this.#onError(reply, connection, attempts);
@@ -173,7 +233,7 @@ export class Requests {
   }
 
   #timedOut({ uncertain, last }: Attempts, isWrite: boolean): ClientError {
-    const why = `no answer within ${this.#timeoutMs} ms${last === null ? "" : `; last: ${last.message}`}`;
+    const why = `no answer within ${this.timeoutMs} ms${last === null ? "" : `; last: ${last.message}`}`;
     if (uncertain && isWrite) return outcomeUnknown(why, last);
     // a session that nobody commits was asked of a leader without a majority, which is none
     const code = last?.code === "outcomeUnknown" ? "noLeader" : last?.code ?? "unreachable";

@@ -37,6 +37,8 @@ export interface Found {
   version: number;
   /** Log index that the answer reflects. */
   index: number;
+  /** Milliseconds until the key goes by itself, as far as the node knows. Absent: it stays. */
+  ttlMs?: number;
 }
 
 /** On what condition to remove a key. */
@@ -49,8 +51,11 @@ export interface DeleteOptions extends OperationOptions {
   previous?: boolean;
 }
 
-/** On what condition to set a key. */
-export type PutOptions = DeleteOptions;
+/** On what condition to set a key, and for how long. */
+export interface PutOptions extends DeleteOptions {
+  /** The key goes by itself after so many milliseconds, from 1; without, it stays. Without loss at changes of the leader. */
+  ttlMs?: number;
+}
 
 /** A key was set. */
 export interface Written {
@@ -124,7 +129,7 @@ export interface TransactionCondition {
 
 /** A part of a transaction. It sees what those before it did. `by` is an integer as decimal text. */
 export type TransactionOperation =
-  | { op: "put"; key: string; value: string }
+  | { op: "put"; key: string; value: string; ttlMs?: number }
   | { op: "get"; key: string }
   | { op: "delete"; key: string }
   | { op: "increment"; key: string; by: string }
@@ -166,7 +171,34 @@ export interface ListOptions extends OperationOptions {
   reverse?: boolean;
   /** At most so many keys; all unless told otherwise. */
   limit?: number;
+  /** "stale": the state at hand of any node, at once. */
+  consistency?: "linearizable" | "stale";
 }
+
+/** Which keys to watch, and from when on: all, unless a key or a prefix is given. */
+export interface WatchOptions extends OperationOptions {
+  /** Only this key. */
+  key?: string;
+  /** Only keys that begin with this. Not beside `key`. */
+  prefix?: string;
+  /** Every change with an index above this one; those from now on unless told otherwise. */
+  after?: number;
+}
+
+/**
+ * What became of a watched key. `index` is that of the log entry that did it; all events of one entry but the last have
+ * `more`. Between two events nothing is left out, except where a `reset` says so.
+ */
+export type WatchEvent =
+  | { type: "put"; key: string; value: string; version: number; index: number; more?: true }
+  | { type: "delete" | "expire"; key: string; index: number; more?: true }
+  /**
+   * Forget what was told: the present state follows, a `put` for each key, then `progress`. Nobody knew any more what
+   * had changed ("historyGone"), or the events were taken too slowly ("slow").
+   */
+  | { type: "reset"; index: number; reason: "historyGone" | "slow" }
+  /** Everything up to `index` was told. */
+  | { type: "progress"; index: number };
 
 /** One key of a list. */
 export interface ListedEntry {

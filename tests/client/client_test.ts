@@ -138,6 +138,27 @@ withCluster(
 );
 
 withCluster(
+  "list() stays with the node of its cursor when the client goes to another, and ends when it is lost",
+  2,
+  async (cluster) => {
+    cluster.leader = 1;
+    await using client = await connect(cluster.cluster);
+    await Promise.all(Array.from({ length: 2500 }, (_, i) => client.put(`k${i}`, "v")));
+    cluster.leader = null; // whoever reads stays where it is
+    const pages = client.listPages({ limit: 1000 });
+    await pages.next();
+    const node = cluster.requests.at(-1)!.node;
+    cluster.leader = 1 - node;
+    await client.put("other", "v");
+    assertEquals(cluster.requests.at(-1)!.node, 1 - node);
+    assertEquals((await pages.next()).value?.ok, true);
+    assertEquals(cluster.requests.at(-1)!.node, node);
+    await cluster.nodes[node]!.close();
+    await rejectsWith("cursorExpired", pages.next());
+  },
+);
+
+withCluster(
   "put() throws conditionFailed with the present version and does not retry it",
   1,
   async (cluster) => {
@@ -204,16 +225,20 @@ withCluster("put() gets a new session when its own expired before it was ever se
 });
 
 withCluster(
-  "put() throws outcomeUnknown when its session expired after it may have happened",
+  "put() throws outcomeUnknown when it may have happened before the answer, which tells nothing of that",
   1,
   async (cluster) => {
-    await using client = await connect(cluster.cluster);
-    let sent = 0;
-    cluster.spoil((_, { op }) =>
-      op !== "put" ? null : ++sent === 1 ? "dropAfter" : { error: "sessionExpired" }
-    );
-    const error = await rejectsWith("outcomeUnknown", client.put("a", "1"));
-    assertEquals(error.definite, false);
+    for (
+      const error of ["sessionExpired", "seqTooOld", "badRequest", "tooLarge", "unknownOperation"] as const
+    ) {
+      await using client = await connect(cluster.cluster);
+      let sent = 0;
+      cluster.spoil((_, { op }) => op !== "put" ? null : ++sent === 1 ? "dropAfter" : { error });
+      const { definite } = await rejectsWith("outcomeUnknown", client.put("a", error));
+      assertEquals([definite, cluster.store.get("a")?.value], [false, error]);
+      cluster.spoilNext("put", { error });
+      if (error !== "sessionExpired") await rejectsWith(error, client.put("a", "2"));
+    }
   },
 );
 

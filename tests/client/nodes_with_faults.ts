@@ -7,8 +7,15 @@
 
 import { TextLineStream } from "@std/streams/text-line-stream";
 import type { Command } from "../../lib/kv/command.ts";
+import type { ListOptions } from "../../lib/kv/keys.ts";
 import { Store } from "../../lib/kv/store.ts";
-import { type ErrorCode, errorReply, notLeader, refusedByStore } from "../../lib/protocol/errors.ts";
+import {
+  cursorExpired,
+  type ErrorCode,
+  errorReply,
+  notLeader,
+  refusedByStore,
+} from "../../lib/protocol/errors.ts";
 
 /** A request as it came, `op` and all. */
 export type Request = { op: string; id: number; [field: string]: unknown };
@@ -73,6 +80,17 @@ export class FaultyCluster {
     for (const node of this.nodes) await node.close();
   }
 
+  /** A cursor is all that is asked for, and belongs to its node. */
+  #list(node: number, { id, op: _, ...fields }: Request, ok: (rest: object) => string): string {
+    const options = fields.cursor === undefined
+      ? { ...fields as unknown as ListOptions, node }
+      : JSON.parse(fields.cursor as string) as Cursor;
+    if (options.node !== node) return errorReply(id, cursorExpired("it is of another node"));
+    const { entries, next } = this.store.list(options);
+    if (next !== null) options[options.reverse ? "end" : "start"] = next;
+    return ok({ entries, next: next === null ? null : JSON.stringify(options), index: this.index });
+  }
+
   #carryOut(node: number, request: Request): string {
     const { op, id, ...fields } = request;
     const ok = (rest: object): string => JSON.stringify({ ok: true, id, ...rest }) + "\n";
@@ -86,7 +104,7 @@ export class FaultyCluster {
         return ok({ found: found !== undefined, ...found, index: this.index });
       }
       case "list":
-        return ok({ ...this.store.list(fields as { limit: number }), index: this.index });
+        return this.#list(node, request, ok);
     }
     if (node !== this.leader) {
       const port = this.leader === null ? null : this.nodes[this.leader]!.port;
@@ -96,6 +114,10 @@ export class FaultyCluster {
     const result = this.store.apply({ op, ...fields } as Command, ++this.index);
     return result.ok ? ok(result) : errorReply(id, refusedByStore(result));
   }
+}
+
+interface Cursor extends ListOptions {
+  node: number;
 }
 
 function memberOf(position: number, port: number): object {

@@ -119,12 +119,17 @@ export class TestNode {
   /** All keys that it holds with their values and versions, asked of it alone. */
   async keys(): Promise<ListedEntry[]> {
     const all: ListedEntry[] = [];
-    for (let start: unknown = "";;) {
-      const request = { op: "list", ...(start === "" ? {} : { start }), limit: 10_000, consistency: "stale" };
+    for (let cursor: unknown = null;;) {
+      const request = {
+        op: "list",
+        limit: 10_000,
+        consistency: "stale",
+        ...(cursor === null ? {} : { cursor }),
+      };
       const [page] = await exchange(this.client, [request]);
       for (const entry of page!.entries as ListedEntry[]) all.push(entry);
       if (page!.next === null) return all;
-      start = page!.next;
+      cursor = page!.next;
     }
   }
 
