@@ -112,7 +112,7 @@ export function encodeReply<R extends Reply>(
   reply: R | Result,
   trace: object | null = null,
 ): string {
-  if (!reply.ok) return errorReply(id, refusedByStore(reply as Result & { ok: false }));
+  if (!reply.ok) return errorReply(id, refusedByStore(reply as Result & { ok: false }), trace);
   const text = JSON.stringify(trace === null ? reply : { ...reply, trace });
   assert(text.startsWith(okField), "ok is the first field of a reply");
   if (id === undefined) return text + "\n";

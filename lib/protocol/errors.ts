@@ -62,7 +62,8 @@ export const errorMeanings: Readonly<Record<ErrorCode, ErrorMeaning>> = {
   },
   busy: {
     definite: true,
-    meaning: "The node has as much unfinished work as it takes. Send the request again after `retryAfterMs`.",
+    meaning: "The node has as much unfinished work, or as many connections or watches, as it takes. " +
+      "Send the request again after `retryAfterMs`.",
   },
   diskFull: {
     definite: true,
@@ -110,12 +111,15 @@ export interface RequestError {
   details?: Readonly<Record<string, unknown>>;
 }
 
-/** The reply line of an error. */
-export function errorReply(id: RequestId, error: RequestError): string {
+/** The reply line of an error, and of where its time went. */
+export function errorReply(id: RequestId, error: RequestError, trace: object | null = null): string {
   const { code, message, details } = error;
   const { definite } = errorMeanings[code];
   const idField = id === undefined ? "" : `"id":${JSON.stringify(id)},`;
-  return `{"ok":false,${idField}"error":${JSON.stringify({ code, message, definite, ...details })}}\n`;
+  const traceField = trace === null ? "" : `,"trace":${JSON.stringify(trace)}`;
+  return `{"ok":false,${idField}"error":${
+    JSON.stringify({ code, message, definite, ...details })
+  }${traceField}}\n`;
 }
 
 /** The node is not the leader; it knows who is, or not (null). */

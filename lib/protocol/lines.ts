@@ -69,6 +69,13 @@ export class LineSplitter {
     return this.#settle();
   }
 
+  /** Forgets what is kept, and gives its memory back. */
+  clear(): void {
+    release(this.#buffer);
+    this.#buffer = empty;
+    this.#start = this.#end = 0;
+  }
+
   /** Hands on whole lines until there is none, a stop, or one too long. Returns how far it got. */
   #split(bytes: Uint8Array, searched: number, onLine: OnLine): number {
     let start = 0;
@@ -94,7 +101,7 @@ export class LineSplitter {
     if (this.#state === "tooLong") this.#start = this.#end;
     if (this.bufferedBytes === 0) {
       this.#start = this.#end = 0;
-      if (this.#buffer.length > idleBytesMax) this.#buffer = empty;
+      if (this.#buffer.length > idleBytesMax) this.clear();
     }
     return this.#state;
   }
@@ -106,11 +113,12 @@ export class LineSplitter {
       const kept = this.rest;
       const size = Math.max(256, (kept.length + bytes.length) * 2);
       const isRightSize = this.#buffer.length >= size && this.#buffer.length <= 4 * size;
-      const buffer = isRightSize ? this.#buffer : new Uint8Array(size);
+      const buffer = isRightSize ? this.#buffer : allocate(size);
       buffer.set(kept);
-      this.#buffer = buffer;
       this.#start = 0;
       this.#end = kept.length;
+      if (buffer !== this.#buffer) release(this.#buffer);
+      this.#buffer = buffer;
     }
     this.#buffer.set(bytes, this.#end);
     this.#end += bytes.length;
@@ -118,6 +126,17 @@ export class LineSplitter {
 }
 
 const empty = new Uint8Array(0);
+
+/** A resizable buffer has pages of its own: the system gets them back, where an allocator would keep small holes. */
+function allocate(size: number): Uint8Array<ArrayBuffer> {
+  if (size <= idleBytesMax) return new Uint8Array(size);
+  return new Uint8Array(new ArrayBuffer(size, { maxByteLength: size }), 0, size);
+}
+
+/** The memory goes back at once: left to the garbage collector, megabytes stay for as long as a node has little to do. */
+function release(bytes: Uint8Array<ArrayBuffer>): void {
+  if (bytes.length > 0) bytes.buffer.transfer(0);
+}
 
 /** A line without its newline, nor the carriage return before it that telnet and Windows add. */
 export function trimLine(line: Uint8Array): Uint8Array {

@@ -1,6 +1,6 @@
 /**
  * The raft port: what nodes say to each other, as lines of JSON that a person can read along with netcat. A hello
- * comes first and again whenever something in it changes. AppendEntries is one header line that tells the number of
+ * comes first, then with a secret a proof, and a hello again whenever something in it changes. AppendEntries is one header line that tells the number of
  * entries, then the entries' own lines, verbatim as they stand in the log. InstallSnapshot is one header line that tells
  * the number of bytes, then lines of the snapshot; a last one that the piece cuts is ended with a newline that does not
  * count. Every other message is one line.
@@ -20,6 +20,12 @@ export const protocolVersions = { min: 1, max: 1 };
 
 /** Entries in one AppendEntries; the sender stays far below. */
 const entriesMax = 1 << 20;
+
+/**
+ * No later term is read. No honest cluster gets near it, and the core can count on from it without losing precision.
+ * How far ahead of a node's own term a message may be is bounded where that is known (lib/raft/inspection.ts).
+ */
+export const termMax = 2 ** 48;
 
 /** Bytes of a snapshot in one InstallSnapshot. */
 export const chunkBytesMax = 256 << 10;
@@ -49,10 +55,18 @@ export interface Hello {
   admitted: number;
   /** There is room on its disk, so that it could lead. */
   hasRoom: boolean;
+  /** In the first hello on a connection, of a node that has a secret: what the other end's proof is to cover. */
+  challenge?: string;
 }
 
 /** A line that is about the connection and not for the protocol. */
-export type LinkLine = Hello | { type: "refused"; reason: string } | { type: "ping" } | { type: "pong" };
+export type LinkLine =
+  | Hello
+  /** The sender has the secret (lib/server/handshake.ts). */
+  | { type: "proof"; proof: string }
+  | { type: "refused"; reason: string }
+  | { type: "ping" }
+  | { type: "pong" };
 
 /** What the reader makes of the bytes. */
 export type PeerInput = LinkLine | Message;
@@ -189,6 +203,7 @@ type Check = (value: unknown) => boolean;
 const isIndex: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 const isId: Check = (value) => isIndex(value) && (value as number) > 0;
 const isFlag: Check = (value) => typeof value === "boolean";
+const isTerm: Check = (value) => isIndex(value) && (value as number) <= termMax;
 const isCrc: Check = (value) => typeof value === "string" && /^[0-9a-f]{8}$/.test(value);
 const isText: Check = (value) => typeof value === "string" && value.length <= 1024;
 const isObject = (value: unknown): value is Fields => typeof value === "object" && value !== null;
@@ -198,9 +213,12 @@ const isNodes: Check = (value) =>
   value.every((node) => isObject(node) && isId(node.id) && isText(node.address));
 const isMembers: Check = (value) =>
   isNodes(value) && (value as Fields[]).every((member) => isText(member.incarnation));
+const isChallenge: Check = (value) => typeof value === "string" && /^[0-9a-f]{32}$/.test(value);
+const isProof: Check = (value) => typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
 const orNull = (check: Check): Check => (value) => value === null || check(value);
+const orMissing = (check: Check): Check => (value) => value === undefined || check(value);
 
-const envelope = { from: isId, to: isId, term: isIndex };
+const envelope = { from: isId, to: isId, term: isTerm };
 
 /** The fields of a line and what they must be. Further fields are let pass, for later versions. */
 type Shape = Record<string, Check>;
@@ -220,7 +238,9 @@ const linkShapes: Record<string, Shape> = {
     founded: isFlag,
     admitted: isIndex,
     hasRoom: isFlag,
+    challenge: orMissing(isChallenge),
   },
+  proof: { proof: isProof },
   refused: { reason: isText },
   ping: {},
   pong: {},
@@ -232,7 +252,7 @@ const shapes: Record<string, Shape> = {
   requestVote: {
     ...envelope,
     lastLogIndex: isIndex,
-    lastLogTerm: isIndex,
+    lastLogTerm: isTerm,
     preVote: isFlag,
     leadershipTransfer: isFlag,
   },
@@ -240,7 +260,7 @@ const shapes: Record<string, Shape> = {
   appendEntries: {
     ...envelope,
     prevLogIndex: isIndex,
-    prevLogTerm: isIndex,
+    prevLogTerm: isTerm,
     prevLogCrc: isCrc,
     leaderCommit: isIndex,
     readRound: isIndex,
@@ -252,14 +272,14 @@ const shapes: Record<string, Shape> = {
     prevLogIndex: isIndex,
     matchIndex: isIndex,
     conflictIndex: isIndex,
-    conflictTerm: isIndex,
+    conflictTerm: isTerm,
     abstains: isFlag,
   },
   contactResponse: { ...envelope, readRound: isIndex, abstains: isFlag },
   installSnapshot: {
     ...envelope,
     lastIncludedIndex: isIndex,
-    lastIncludedTerm: isIndex,
+    lastIncludedTerm: isTerm,
     lastIncludedCrc: isCrc,
     offset: isIndex,
     data: (value) => isIndex(value) && (value as number) <= chunkBytesMax,

@@ -147,6 +147,7 @@ export class Clients {
   flush(): void {
     this.#freshness.onApplied(this.#node.machine.appliedIndex);
     this.connections.flush();
-    if (this.#watches.size > 0) this.#watches.flush(this.#clock.now());
+    const isMore = this.#watches.size > 0 && this.#watches.flush(this.#clock.now());
+    if (isMore) this.#clock.after(0, () => this.#node.onWork());
   }
 }

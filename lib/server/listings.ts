@@ -7,6 +7,7 @@
 
 import type { ListOptions, Page } from "../kv/keys.ts";
 import { cursorExpired, type RequestError } from "../protocol/errors.ts";
+import { operations } from "../protocol/operations.ts";
 import type { FrozenState, FrozenStates } from "./frozen_states.ts";
 import type { StateMachine } from "./state_machine.ts";
 
@@ -85,5 +86,8 @@ export class Listings {
 }
 
 function wrong(message: string): RequestError {
-  return { code: "badRequest", message };
+  return {
+    code: "badRequest",
+    message: `${message}; this works: ${JSON.stringify(operations.list.example)}`,
+  };
 }

@@ -19,6 +19,7 @@ import type {
 } from "../protocol/client_protocol.ts";
 import { encodeReply, getReply, helpReply, listReply } from "../protocol/client_replies.ts";
 import { busy, diskFull, errorReply, noLeader, notLeader, type RequestError } from "../protocol/errors.ts";
+import { operations } from "../protocol/operations.ts";
 import type { ProposalRefusal, Raft } from "../raft/raft.ts";
 import type { NodeId } from "../raft/types.ts";
 import type { Answer, Caller } from "./client_connection.ts";
@@ -99,10 +100,10 @@ export function answerRequest(
 
 function write({ id, command }: WriteRequest, { context, caller, answer, trace }: RequestCall): void {
   const isLeader = context.raft.role === "leader";
-  if (isLeader && context.isDiskFull()) return answer(errorReply(id, diskFull()));
+  if (isLeader && context.isDiskFull()) return answer(errorReply(id, diskFull(), trace?.report()));
   if (isLeader && needsLogTime(command)) command.logTime = context.expiry.logTime();
   const place = isLeader && context.isOverloaded() ? "busy" : context.raft.propose(command);
-  if (typeof place === "string") return answer(errorReply(id, refusal(place, context)));
+  if (typeof place === "string") return answer(errorReply(id, refusal(place, context), trace?.report()));
   caller.lastWriteIndex = place.index;
   if (trace !== null) context.traces.add(place.index, trace);
   const hasSession = command.op !== "session" && command.session !== undefined;
@@ -110,8 +111,8 @@ function write({ id, command }: WriteRequest, { context, caller, answer, trace }
     if (trace !== null) context.traces.delete(place.index);
     // A write that is given up is waited for by no read any more: its place may never be filled.
     if (!("ok" in outcome) && caller.lastWriteIndex === place.index) caller.lastWriteIndex = 0;
-    if (!("ok" in outcome)) return answer(errorReply(id, outcome));
     const report = trace?.report();
+    if (!("ok" in outcome)) return answer(errorReply(id, outcome, report));
     // The values that a transaction got may be megabytes: their text is made when it can be sent.
     answer(command.op === "txn" ? () => encodeReply(id, outcome, report) : encodeReply(id, outcome, report));
   });
@@ -158,7 +159,7 @@ function list(request: ListRequest, call: RequestCall): void {
 function nextPage({ id, cursor, repeated }: NextPageRequest, { context, answer, trace }: RequestCall): void {
   answer(() => {
     const page = context.listings.next(cursor, repeated, context.clock.now());
-    if ("code" in page) return errorReply(id, page);
+    if ("code" in page) return errorReply(id, page, trace?.report());
     const { index, ...listed } = page;
     return encodeReply(id, listReply(listed, { index }), trace?.report());
   });
@@ -166,7 +167,7 @@ function nextPage({ id, cursor, repeated }: NextPageRequest, { context, answer, 
 
 function watch(request: WatchRequest, { context, caller, answer, trace }: RequestCall): void {
   const opened = context.watches.open(request, caller, context.clock.now());
-  if ("code" in opened) return answer(errorReply(request.id, opened));
+  if ("code" in opened) return answer(errorReply(request.id, opened, trace?.report()));
   answer(() => {
     opened.start(); // no event may leave before the reply
     return encodeReply(request.id, opened.reply, trace?.report());
@@ -176,9 +177,9 @@ function watch(request: WatchRequest, { context, caller, answer, trace }: Reques
 function unwatch({ id, watch }: UnwatchRequest, { context, caller, answer, trace }: RequestCall): void {
   if (context.watches.close(caller, watch)) return answer(encodeReply(id, { ok: true }, trace?.report()));
   const message =
-    `this connection has no watch ${watch}: it has ${caller.watches} of the ${caller.lastWatch} ` +
-    `that it opened`;
-  answer(errorReply(id, { code: "badRequest", message }));
+    `this connection has no watch ${watch}, but ${caller.watches} of the ${caller.lastWatch} that it ` +
+    `opened; this works: ${JSON.stringify(operations.watch.example)}`;
+  answer(errorReply(id, { code: "badRequest", message }, trace?.report()));
 }
 
 function read(
@@ -192,7 +193,7 @@ function read(
   }
   const order = { afterIndex: caller.lastWriteIndex, trace };
   context.pending.addRead(context.clock.now(), order, (error) => {
-    if (error !== null) return answer(errorReply(id, error));
+    if (error !== null) return answer(errorReply(id, error, trace?.report()));
     const seen = look(() => ({ index: context.machine.appliedIndex }));
     answer(() => encodeReply(id, seen(), trace?.report()));
   });

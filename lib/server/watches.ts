@@ -27,6 +27,9 @@ import type { StateMachine } from "./state_machine.ts";
 export const watchesPerCallerMax = 128;
 /** Events leave in pieces of about this many characters. */
 const pieceUnits = 64 << 10;
+/** In one round of work so many are told to all together; looking at an entry counts like so many. */
+const roundUnits = 1 << 20;
+const entryUnits = 32;
 /** Keys of the present state that are looked up at once. */
 const pageKeys = 256;
 /** After so much silence a watch is told how far it is, when there is something new ... */
@@ -62,7 +65,8 @@ export class Watches {
   readonly #states: FrozenStates;
   readonly #watchesMax: number;
   readonly #watches = new Map<Caller, Map<number, Watch>>();
-  #size = 0;
+  /** All of them; the one that was told something the longest ago comes first when there is much to tell. */
+  readonly #queue = new Set<Watch>();
   /** Encoded changes, for the other watches of the same round. */
   readonly #tails = new Map<Change, string>();
 
@@ -74,7 +78,7 @@ export class Watches {
 
   /** How many watches there are. */
   get size(): number {
-    return this.#size;
+    return this.#queue.size;
   }
 
   /** Opens a watch. To be called with the result: `start`, once the reply leaves. */
@@ -84,8 +88,8 @@ export class Watches {
     if (own.size >= watchesPerCallerMax) {
       return busy(`this connection has ${own.size} watches, as many as it may`, 1000);
     }
-    if (this.#size >= this.#watchesMax) {
-      return busy(`this node has ${this.#size} watches, as many as it takes`, 1000);
+    if (this.size >= this.#watchesMax) {
+      return busy(`this node has ${this.size} watches, as many as it takes`, 1000);
     }
     const number = ++caller.lastWatch;
     const told = after ?? appliedIndex;
@@ -106,7 +110,7 @@ export class Watches {
     own.set(number, watch);
     this.#watches.set(caller, own);
     caller.watches = own.size;
-    this.#size++;
+    this.#queue.add(watch);
     return {
       reply: {
         ok: true,
@@ -121,8 +125,10 @@ export class Watches {
   /** Ends a watch of that connection. False: it has no such watch. */
   close(caller: Caller, number: number): boolean {
     const own = this.#watches.get(caller);
-    if (own === undefined || !own.delete(number)) return false;
-    this.#size--;
+    const watch = own?.get(number);
+    if (own === undefined || watch === undefined) return false;
+    this.#queue.delete(watch);
+    own.delete(number);
     caller.watches = own.size;
     if (own.size === 0) this.#watches.delete(caller);
     return true;
@@ -130,46 +136,58 @@ export class Watches {
 
   /** The connection is gone. */
   drop(caller: Caller): void {
-    this.#size -= this.#watches.get(caller)?.size ?? 0;
+    for (const watch of this.#watches.get(caller)?.values() ?? []) this.#queue.delete(watch);
     this.#watches.delete(caller);
   }
 
-  /** Tells all that is new, as far as there is room; the rest when clients have read. */
-  flush(now: number): void {
-    for (const own of this.#watches.values()) {
-      for (const watch of own.values()) if (watch.isStarted) this.#advance(watch, now);
+  /**
+   * Tells what is new, as far as there is room; the rest when clients have read. True: there is more that could be told
+   * now, but others must get their turn first.
+   */
+  flush(now: number): boolean {
+    let left = roundUnits;
+    for (const watch of this.#queue) {
+      if (!watch.isStarted) continue;
+      left -= this.#advance(watch, now, left);
+      if (left > 0) continue;
+      this.#queue.delete(watch);
+      this.#queue.add(watch);
+      break;
     }
     this.#tails.clear();
+    return left <= 0;
   }
 
   /** Time passes: the silent ones are told how far they are, so that they can go on from there on another node. */
   onTick(now: number): void {
     const { appliedIndex, history } = this.#machine;
-    for (const own of this.#watches.values()) {
-      for (const watch of own.values()) {
-        const silence = now - watch.spokeAt;
-        const isEager = appliedIndex > watch.said || watch.caller.inputEnded;
-        const isDue = silence >= (isEager ? progressMs : silenceMs);
-        const isUpToDate = watch.isStarted && watch.position === history.end && watch.present === null;
-        if (!isDue || !isUpToDate || !watch.caller.hasRoom) continue;
-        watch.told = watch.said = Math.max(watch.told, appliedIndex);
-        this.#say(watch, watch.head + progressTail(watch.told), now);
-      }
+    for (const watch of this.#queue) {
+      const silence = now - watch.spokeAt;
+      const isEager = appliedIndex > watch.said || watch.caller.inputEnded;
+      const isDue = silence >= (isEager ? progressMs : silenceMs);
+      const isUpToDate = watch.isStarted && watch.position === history.end && watch.present === null;
+      if (!isDue || !isUpToDate || !watch.caller.hasRoom) continue;
+      watch.told = watch.said = Math.max(watch.told, appliedIndex);
+      this.#say(watch, watch.head + progressTail(watch.told), now);
     }
   }
 
-  #advance(watch: Watch, now: number): void {
+  /** Tells one watch about `units` characters. Returns how many it were, with something for each entry looked at. */
+  #advance(watch: Watch, now: number, units: number): number {
     const { history } = this.#machine;
-    let text = "";
-    while (watch.caller.hasRoom) {
+    let text = "", cost = 0;
+    while (watch.caller.hasRoom && cost < units) {
+      const before = text.length;
       if (watch.present !== null) text += this.#nextPresent(watch, now);
       else if (watch.position === history.end) break;
       else text += this.#nextChanges(watch, now);
+      cost += entryUnits + text.length - before;
       if (text.length < pieceUnits) continue;
       this.#say(watch, text, now);
       text = "";
     }
     if (text.length > 0) this.#say(watch, text, now);
+    return cost;
   }
 
   /** The changes of the next entry, or as many of them as go into a piece. */
@@ -232,7 +250,7 @@ export class Watches {
   }
 
   #tailOf(change: Change, index: number, more: boolean): string {
-    if (more || this.#size === 1) return changeTail(change, index, more);
+    if (more || this.size === 1) return changeTail(change, index, more);
     const known = this.#tails.get(change);
     if (known !== undefined) return known;
     const tail = changeTail(change, index, more);

@@ -5,7 +5,7 @@
  */
 
 import fc from "fast-check";
-import type { ClientCommand, Command, TxnOperation } from "../../lib/kv/command.ts";
+import type { ClientCommand, TxnOperation } from "../../lib/kv/command.ts";
 
 /** Puts a key. */
 export function put(key: string, value: string, options: object = {}): ClientCommand {

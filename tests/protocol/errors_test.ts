@@ -67,3 +67,11 @@ Deno.test("errorReply() has no code that PROTOCOL.md does not explain, and none 
   ) => [code, definite ? "yes" : "no"]);
   assertEquals(rows, expected);
 });
+
+Deno.test("errorReply() has no code of which PROTOCOL.md gives no example, in the order of the table", async () => {
+  const text = await Deno.readTextFile(new URL("../../PROTOCOL.md", import.meta.url));
+  const examples = [...text.matchAll(/^> .+\n< \{"ok":false,.*?"error":\{"code":"(\w+)"/gm)].map(([, code]) =>
+    code
+  );
+  assertEquals(examples, Object.keys(errorMeanings));
+});

@@ -5,6 +5,10 @@
  */
 
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
+import type { Caller } from "../../lib/server/client_connection.ts";
+import { FrozenStates } from "../../lib/server/frozen_states.ts";
+import { StateMachine } from "../../lib/server/state_machine.ts";
+import { Watches } from "../../lib/server/watches.ts";
 import { type Client, SmallCluster } from "./cluster.ts";
 
 type Json = Record<string, unknown>;
@@ -152,6 +156,39 @@ Deno.test("Watches.flush() holds no more than its bound for a client that does n
   const state = events.slice(lastReset + 1, -1);
   assertEquals(state.length, 400);
   assert(state.every(({ value }) => value === "11".repeat(1000)));
+});
+
+Deno.test("Watches.flush() tells many that come back at once a bounded part a round, and all of them alike", () => {
+  const machine = new StateMachine(32 << 20);
+  const watches = new Watches(machine, new FrozenStates(), 100);
+  for (let index = 1; index <= 3000; index++) {
+    const command = { op: "put", key: `k${index}`, value: "v".repeat(1000) };
+    machine.apply({ index, term: 1, kind: "command", command, prevCrc: 0, crc: 0, line: new Uint8Array() });
+  }
+  const pushed = Array.from({ length: 20 }, () => "");
+  pushed.forEach((_, i) => {
+    const caller: Caller = {
+      lastWriteIndex: 0,
+      lastWatch: 0,
+      watches: 0,
+      inputEnded: false,
+      hasRoom: true,
+      push: (lines) => void (pushed[i] += lines),
+    };
+    const opened = watches.open({ op: "watch", id: undefined, after: 0 }, caller, 0);
+    assert("start" in opened);
+    opened.start();
+  });
+  const length = (): number => pushed.reduce((sum, text) => sum + text.length, 0);
+  let rounds = 0;
+  for (let isMore = true; isMore; rounds++) {
+    const before = length();
+    isMore = watches.flush(0);
+    assertLess(length() - before, 1.1 * (1 << 20));
+  }
+  assertGreater(rounds, 50);
+  assertEquals(new Set(pushed).size, 1);
+  assertEquals(pushed[0]!.split("\n").length, 3001);
 });
 
 Deno.test("Watches.onTick() tells a silent watch how far it is, so that it can go on from there", () => {
