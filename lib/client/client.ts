@@ -130,7 +130,9 @@ export class Client {
     const { signal, ...range } = options;
     let deleted = 0;
     for (;;) {
-      const reply = await this.request({ op: "deleteRange", ...range }, { signal });
+      const reply = await this.request({ op: "deleteRange", ...range }, { signal }).catch((error) => {
+        throw deleted > 0 && error instanceof ClientError ? partlyDone(error, deleted) : error;
+      });
       deleted += reply.deleted as number;
       if (reply.more !== true) return { deleted, index: reply.index as number };
     }
@@ -255,4 +257,15 @@ export class Client {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** What ended an operation of several parts had no effect; the parts before it had. */
+function partlyDone(error: ClientError, deleted: number): ClientError {
+  const { code, details } = error;
+  const message = `${error.message}; ${deleted} keys were deleted before`;
+  return new ClientError(code, message, {
+    definite: false,
+    details: { ...details, definite: false },
+    cause: error,
+  });
 }

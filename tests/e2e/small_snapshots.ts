@@ -20,6 +20,7 @@ export const smallSnapshots: readonly [string, ...string[]] = [
 export const snapshotEntries = 400;
 
 if (import.meta.main) {
-  Object.assign(defaultLimits, { snapshotEntries, snapshotLogBytes: 256 << 10, segmentBytesMax: 64 << 10 });
+  const log = { snapshotLogBytes: 256 << 10, segmentBytesMax: 64 << 10, trailingBytes: 16 << 10 };
+  Object.assign(defaultLimits, { snapshotEntries, ...log });
   Deno.exit(await main(Deno.args.slice(4))); // deno run -A main.ts serve ...
 }
