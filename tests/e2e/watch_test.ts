@@ -130,3 +130,43 @@ Deno.test("Client.watch() tells many watchers every event once, leaders killed a
     );
   });
 });
+
+/** Bytes of memory that a process has. */
+function residentBytes(pid: number): number {
+  return Number(/VmRSS:\s+(\d+) kB/.exec(Deno.readTextFileSync(`/proc/${pid}/status`))![1]) * 1024;
+}
+
+Deno.test({
+  name: "Watches.flush() holds next to nothing for a client that never reads, however much happens",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    await withCluster({ nodes: 1 }, async (cluster) => {
+      const node = await cluster.leader();
+      await using client = await connect(node.client);
+      const grow = async (): Promise<number> => {
+        const before = residentBytes(node.pid);
+        for (let i = 0; i < 300; i++) {
+          await Promise.all(
+            Array.from({ length: 5 }, (_, k) => client.put(`k${k}`, `${i}`.padEnd(100_000, "v"))),
+          );
+        }
+        return residentBytes(node.pid) - before;
+      };
+      await grow(); // 150 MB of events: history, log and snapshot have the size that they keep
+      const deaf = await Promise.all(Array.from({ length: 20 }, () => watchAndNeverRead(node.client)));
+      const grown = await grow();
+      const status = await node.status();
+      for (const conn of deaf) conn.close();
+      assertEquals(status!.watches, deaf.length);
+      assertLess(grown, 128 << 20, `${deaf.length} deaf clients and 150 MB of events: ${grown >> 20} MiB`);
+      console.log(`20 clients that never read cost ${grown >> 20} MiB while 150 MB of events passed`);
+    });
+  },
+});
+
+async function watchAndNeverRead(address: string): Promise<Deno.TcpConn> {
+  const [hostname, port] = address.split(":") as [string, string];
+  const conn = await Deno.connect({ hostname, port: Number(port) });
+  await conn.write(new TextEncoder().encode('{"op":"watch","after":0}\n'));
+  return conn;
+}
