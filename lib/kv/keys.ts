@@ -61,7 +61,9 @@ export const pageUnitsMax = 2 << 20;
 export class Keys {
   #tree: Tree;
   #expiries: Expiries;
-  #changes: Change[] = [];
+  /** What changed: most often one thing, for which a list that can grow would take five times the memory. */
+  #firstChange: Change | null = null;
+  #otherChanges: Change[] = [];
 
   constructor(
     tree: Tree = new BTree<string, Stored>(undefined, compareUnits),
@@ -89,10 +91,13 @@ export class Keys {
 
   /** What has changed since this was asked last, in order. */
   takeChanges(): Change[] {
-    if (this.#changes.length === 0) return noChanges;
-    const changes = this.#changes;
-    this.#changes = [];
-    return changes;
+    if (this.#firstChange === null) return noChanges;
+    const changes = [this.#firstChange];
+    this.#firstChange = null;
+    if (this.#otherChanges.length === 0) return changes;
+    const others = this.#otherChanges;
+    this.#otherChanges = [];
+    return changes.concat(others);
   }
 
   get(key: string): Stored | undefined {
@@ -103,7 +108,7 @@ export class Keys {
     const sortable = toSortable(key);
     if (this.#expiries.size > 0) this.#forgetExpiry(sortable);
     this.#put(sortable, key, stored);
-    this.#changes.push({ type: "put", key, value: stored.value });
+    this.#note({ type: "put", key, value: stored.value });
   }
 
   /** Gives a value to a key that comes after all others; does nothing, and returns false, when it does not. */
@@ -138,7 +143,12 @@ export class Keys {
   #remove(sortable: string, type: "delete" | "expire", key: string): void {
     if (this.#expiries.size > 0) this.#forgetExpiry(sortable);
     this.#tree.delete(sortable);
-    this.#changes.push({ type, key });
+    this.#note({ type, key });
+  }
+
+  #note(change: Change): void {
+    if (this.#firstChange === null) this.#firstChange = change;
+    else this.#otherChanges.push(change);
   }
 
   #forgetExpiry(sortable: string): void {
@@ -165,7 +175,8 @@ export class Keys {
   become(other: Keys): void {
     this.#tree = other.#tree;
     this.#expiries = other.#expiries;
-    this.#changes = [];
+    this.#firstChange = null;
+    this.#otherChanges = [];
   }
 
   /** A page of the keys in a range. */

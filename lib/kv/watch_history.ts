@@ -16,15 +16,16 @@ export interface ChangedEntry {
 }
 
 /** What an event costs beside its texts, in bytes: a few small objects. */
-const changeBytes = 150;
+const changeBytes = 100;
 
 /** The changes of the latest entries. Positions count the entries that were ever added, and only grow. */
 export class WatchHistory {
   readonly #bytesMax: number;
-  /** Kept are those from #start on; the ones before are dropped in one go when there are many. */
-  #entries: ChangedEntry[] = [];
+  /** Index and changes of each entry. Kept are those from #start on; the ones before are cut off when there are many. */
+  #indexes: number[] = [];
+  #changes: (readonly Change[])[] = [];
   #start = 0;
-  /** Position of #entries[0]. */
+  /** Position of the first of them. */
   #offset = 0;
   #bytes = 0;
   #floor = 0;
@@ -47,12 +48,13 @@ export class WatchHistory {
 
   /** Where the next entry will be. */
   get end(): number {
-    return this.#offset + this.#entries.length;
+    return this.#offset + this.#indexes.length;
   }
 
   /** The entry at `index` changed something. Indexes grow. */
   add(index: number, changes: readonly Change[]): void {
-    this.#entries.push({ index, changes });
+    this.#indexes.push(index);
+    this.#changes.push(changes);
     this.#bytes += bytesOf(changes);
     while (this.#bytes > this.#bytesMax) this.#dropOldest();
   }
@@ -60,7 +62,8 @@ export class WatchHistory {
   /** A state was taken over whole: nobody here knows what changed up to `index`. */
   restart(index: number): void {
     this.#offset = this.end + 1; // so that nobody who had been told everything goes on as if he still had
-    this.#entries = [];
+    this.#indexes = [];
+    this.#changes = [];
     this.#start = this.#bytes = 0;
     this.#floor = this.#beganAt = index;
   }
@@ -68,10 +71,10 @@ export class WatchHistory {
   /** Position of the first entry above `index`; null: changes above `index` are not known any more. */
   seek(index: number): number | null {
     if (index < this.#floor) return null;
-    let [low, high] = [this.#start, this.#entries.length];
+    let [low, high] = [this.#start, this.#indexes.length];
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (this.#entries[middle]!.index <= index) low = middle + 1;
+      if (this.#indexes[middle]! <= index) low = middle + 1;
       else high = middle;
     }
     return this.#offset + low;
@@ -80,25 +83,22 @@ export class WatchHistory {
   /** The entry at a position before the end; null: it is not kept any more. */
   at(position: number): ChangedEntry | null {
     const at = position - this.#offset;
-    return at < this.#start ? null : this.#entries[at]!;
+    return at < this.#start ? null : { index: this.#indexes[at]!, changes: this.#changes[at]! };
   }
 
   #dropOldest(): void {
-    const { index, changes } = this.#entries[this.#start]!;
-    this.#bytes -= bytesOf(changes);
-    this.#floor = index;
-    this.#start++;
-    if (this.#start < 1024 || this.#start < this.#entries.length / 2) {
-      this.#entries[this.#start - 1] = dropped; // or its texts would stay
-      return;
-    }
-    this.#entries = this.#entries.slice(this.#start);
+    this.#bytes -= bytesOf(this.#changes[this.#start]!);
+    this.#floor = this.#indexes[this.#start]!;
+    this.#changes[this.#start++] = dropped; // or its texts would stay
+    if (this.#start < 1024 || this.#start < this.#indexes.length / 2) return;
+    this.#indexes = this.#indexes.slice(this.#start);
+    this.#changes = this.#changes.slice(this.#start);
     this.#offset += this.#start;
     this.#start = 0;
   }
 }
 
-const dropped: ChangedEntry = { index: 0, changes: [] };
+const dropped: readonly Change[] = [];
 
 function bytesOf(changes: readonly Change[]): number {
   let bytes = 0;
