@@ -4,8 +4,9 @@
  * @module
  */
 
-/** An invariant of the program was broken. Never caught inside lib/: the node stops with exit code 5. */
+/** An invariant of the program was broken. Caught only where it ends the node (lib/node/fuse.ts): exit code 5. */
 export class AssertionFailed extends Error {
+  /** Always "AssertionFailed". */
   override name = "AssertionFailed";
 }
 

@@ -10,12 +10,13 @@ import { fileURLToPath } from "node:url";
 import { connect } from "../client/client.ts";
 import { clientPortOffset } from "../client/addresses.ts";
 import { ClientError } from "../client/errors.ts";
+import { limitsFor } from "../node/options.ts";
 import { devFolder, prepareDevFolder } from "./dev_folder.ts";
 import { CommandError, exitCodes, UsageError } from "./exit.ts";
 import type { Subcommand } from "./help.ts";
 import type { Parsed } from "./options.ts";
 import { print, printError } from "./output.ts";
-import { limitsFor } from "./serve.ts";
+import { secretOf, secretOption } from "./secret.ts";
 import { type Notices, runShell } from "./shell.ts";
 import { timingArguments, timingOf, timingOptions } from "./timing.ts";
 
@@ -42,6 +43,7 @@ export const devCommand: Subcommand = {
     { name: "base-port", value: "PORT", text: "raft port of the first node; the others follow (8080)" },
     { name: "fresh", text: `forget the data of earlier runs in ${devFolder}` },
     { name: "verbose", short: "v", text: "the nodes write all that they can into their journals" },
+    secretOption,
     ...timingOptions,
   ],
   details:
@@ -50,6 +52,7 @@ start it again with the serve line that was printed for it.`,
   async run(parsed) {
     if (parsed.rest.length > 0) throw new UsageError(`dev takes no word, and "${parsed.rest[0]}" is one`);
     const { requestTimeoutMs } = limitsFor(timingOf(parsed));
+    await secretOf(parsed); // better to hear it here, once, what is wrong with it
     const nodes = parsed.integer("nodes", { min: 1, max: nodesMax }) ?? 3;
     const basePort = parsed.integer("base-port", { min: 1, max: 65535 - clientPortOffset - nodes + 1 }) ??
       8080;
@@ -130,7 +133,7 @@ function startNode(
   const program = Deno.build.standalone ? [Deno.execPath()] : [Deno.execPath(), "run", "-A", main];
   const serve = ["serve", "--node-id", `${id}`, "--bind", cluster[id - 1]!, "--cluster", cluster.join(",")];
   const verbose = parsed.flag("verbose") ? ["--verbose"] : [];
-  const place = ["--data-dir", resolve(devFolder, `${id}`)];
+  const place = ["--data-dir", resolve(devFolder, `${id}`), ...secretArguments(parsed)];
   const words = [...program, ...serve, ...place, ...timingArguments(parsed), ...verbose];
   const process = new Deno.Command(words[0]!, {
     args: [...words.slice(1), "--stop-with-stdin"],
@@ -152,6 +155,12 @@ function startNode(
     },
   );
   return { process, ended };
+}
+
+/** A line that is pasted in another folder must find the file. */
+function secretArguments(parsed: Parsed): string[] {
+  const path = parsed.text("secret-file");
+  return path === undefined ? [] : ["--secret-file", resolve(path)];
 }
 
 /** Written at once, so that the end of a node that was killed with this process can be read too. */

@@ -5,6 +5,7 @@
  */
 
 import { ClientError } from "../client/errors.ts";
+import { OptionError } from "../node/errors.ts";
 
 /** The exit codes. Death by signal is 130 or 143, as the shell reports it. */
 export const exitCodes = {
@@ -25,6 +26,21 @@ export const exitCodes = {
 /** The command line is wrong. The message says what was expected. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
+}
+
+/** Runs `f`; what it says of a node's options it says of the flags that set them. */
+export function namingFlags<T>(f: () => T): T {
+  try {
+    return f();
+  } catch (error) {
+    if (!(error instanceof OptionError)) throw error;
+    throw new UsageError(error.describe(flagOf), { cause: error });
+  }
+}
+
+/** `electionTimeoutMinMs` is set by `--election-timeout-min`: a command line does without the unit. */
+function flagOf(option: string): string {
+  return "--" + option.replace(/Ms$/, "").replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 /** The command cannot be done, for a reason that its user can understand; no stack trace is shown. */

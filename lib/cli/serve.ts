@@ -5,18 +5,16 @@
  */
 
 import { formatAddress, parseAddress } from "../client/addresses.ts";
-import { denoIo, FolderLocked, openFolder } from "../io/deno_io.ts";
-import { defaultLimits, type Limits, type LogLevel, type Timing } from "../server/options.ts";
-import { Server } from "../server/server.ts";
-import { FolderError } from "../storage/storage.ts";
+import { NodeError, type NodeErrorCode } from "../node/errors.ts";
+import { type Node, startNode } from "../node/node.ts";
+import type { NodeOptions } from "../node/options.ts";
+import type { LogLevel } from "../server/options.ts";
 import { defaultAddress, placeOf } from "./addresses.ts";
 import { CommandError, exitCodes, UsageError } from "./exit.ts";
 import type { Subcommand } from "./help.ts";
 import { journalOf, logLevelOf, logOptions } from "./log.ts";
+import { secretOf, secretOption } from "./secret.ts";
 import { timingOf, timingOptions } from "./timing.ts";
-
-/** What is in flight when a node is told to stop has so long to finish. */
-const closeTimeoutMs = 10_000;
 
 /** `kvapp serve`. */
 export const serveCommand: Subcommand = {
@@ -40,7 +38,13 @@ export const serveCommand: Subcommand = {
       text: "all nodes: host:port (ids 1, 2, ...) or id=host:port; none: this one alone",
     },
     { name: "client-port", value: "PORT", text: "another client port" },
+    {
+      name: "advertise-client",
+      value: "HOST:PORT",
+      text: "where clients reach the client port, if elsewhere: behind NAT, in a container",
+    },
     { name: "data-dir", value: "DIR", text: "where the node keeps its files (./data)" },
+    secretOption,
     ...timingOptions,
     ...logOptions,
     { name: "stop-with-stdin", text: "stop when stdin ends", hidden: true },
@@ -54,48 +58,35 @@ A first start waits until every listed node has been seen once. SIGTERM and SIGI
 second one at once. Exit code 1: a port cannot be bound.`,
   async run(parsed) {
     if (parsed.rest.length > 0) throw new UsageError(`serve takes no word, and "${parsed.rest[0]}" is one`);
-    const place = placeOf({
+    const words = {
       cluster: parsed.text("cluster"),
       bind: parsed.text("bind"),
       nodeId: parsed.integer("node-id", { min: 1, max: Number.MAX_SAFE_INTEGER }),
       clientPort: parsed.integer("client-port", { min: 1, max: 65535 }),
-    });
-    const timing = timingOf(parsed);
-    const log = journalOf(parsed, place.nodeId);
-    const path = parsed.text("data-dir") ?? "./data";
-    failLoudly(log);
-    const folder = await openFolderOrExplain(path);
-    log(
-      "info",
-      `node ${place.nodeId}: raft ${place.bindAddress}, clients ${place.clientBindAddress}, folder ${path}`,
-    );
-    const ended = Promise.withResolvers<number>();
-    const onStop = (error: Error): void => {
-      log("error", `stopped: ${error.message}`);
-      ended.resolve(error instanceof FolderError ? exitCodes.folder : exitCodes.broken);
+      advertiseClient: parsed.text("advertise-client"),
     };
-    const io = denoIo(folder.disk, (error) => log("warn", error.message));
+    const { nodeId, clientBindAddress } = placeOf(words); // before anything is opened
+    const timing = timingOf(parsed);
+    const { secret, warning } = await secretOf(parsed);
+    const log = journalOf(parsed, nodeId);
+    failLoudly(log);
+    if (warning !== null) log("warn", warning);
+    const dataDir = parsed.text("data-dir");
     const verbose = logLevelOf(parsed) === "debug";
-    const options = { ...place, timing, limits: limitsFor(timing), verbose, log, onStop };
-    const server = startOrExplain(() => new Server(options, io));
-    log("info", `connect with: nc ${netcatArguments(place.clientBindAddress)}`);
-    closeOnRequest(parsed.flag("stop-with-stdin"), log, (done) => server.close(done), ended.resolve);
-    const exitCode = await ended.promise;
-    await folder.close();
-    return exitCode;
+    const node = await startOrExplain({ ...words, dataDir, timing, secret, verbose, log });
+    log("info", `connect with: nc ${netcatArguments(clientBindAddress)}`);
+    closeOnRequest(node, parsed.flag("stop-with-stdin"), log);
+    const error = await node.stopped;
+    if (error === null) return exitCodes.done;
+    log("error", error.code === "internalError" ? describeBug(error.cause) : `stopped: ${error.message}`);
+    return exitCodeFor(error.code);
   },
 };
-
-/** Slow clocks need long waits: a request may have to outlast an election. */
-export function limitsFor(timing: Timing): Limits {
-  const requestTimeoutMs = Math.max(defaultLimits.requestTimeoutMs, 3 * timing.electionTimeoutMaxMs);
-  return { ...defaultLimits, requestTimeoutMs };
-}
 
 /** An error that nobody handles leaves a node in a state that nobody knows. */
 function failLoudly(log: (level: LogLevel, message: string) => void): void {
   const fail = (error: unknown): void => {
-    log("error", `stopped by a bug: ${error instanceof Error ? error.stack : error}`);
+    log("error", describeBug(error));
     Deno.exit(exitCodes.broken);
   };
   globalThis.addEventListener("error", (event) => {
@@ -108,24 +99,23 @@ function failLoudly(log: (level: LogLevel, message: string) => void): void {
   });
 }
 
-async function openFolderOrExplain(path: string): ReturnType<typeof openFolder> {
+function describeBug(error: unknown): string {
+  return `stopped by a bug: ${error instanceof Error ? error.stack : error}`;
+}
+
+async function startOrExplain(options: NodeOptions): Promise<Node> {
   try {
-    return await openFolder(path);
+    return await startNode(options);
   } catch (error) {
-    if (error instanceof FolderLocked) throw new CommandError(error.message, exitCodes.folder);
-    if (!(error instanceof Error)) throw error;
-    throw new CommandError(`cannot use the data folder ${path}: ${error.message}`, exitCodes.folder);
+    if (!(error instanceof NodeError)) throw error;
+    const message = error.code === "internalError" ? describeBug(error.cause) : error.message;
+    throw new CommandError(message + wayOutOf(error.cause), exitCodeFor(error.code));
   }
 }
 
-function startOrExplain(start: () => Server): Server {
-  try {
-    return start();
-  } catch (error) {
-    if (error instanceof FolderError) throw new CommandError(error.message, exitCodes.folder);
-    if (!(error instanceof Error) || error.cause === undefined) throw error; // not a port that cannot be bound
-    throw new CommandError(`${error.message}${wayOutOf(error.cause)}`, exitCodes.failed);
-  }
+function exitCodeFor(code: NodeErrorCode): number {
+  if (code === "portTaken" || code === "cannotListen") return exitCodes.failed;
+  return code.startsWith("folder") ? exitCodes.folder : exitCodes.broken;
 }
 
 function wayOutOf(cause: unknown): string {
@@ -140,18 +130,16 @@ function wayOutOf(cause: unknown): string {
 
 /** Closes the node at the first signal, or when stdin ends if that was asked for; ends at once at the second signal. */
 function closeOnRequest(
+  node: Node,
   withStdin: boolean,
   log: (level: LogLevel, message: string) => void,
-  close: (done: () => void) => void,
-  end: (exitCode: number) => void,
 ): void {
   let asked = false;
   const stop = (why: string): void => {
     if (asked) Deno.exit(why === "SIGINT" ? 130 : 143);
     asked = true;
     log("info", `${why}: closing`);
-    setTimeout(() => end(exitCodes.done), closeTimeoutMs);
-    close(() => end(exitCodes.done));
+    node.close();
   };
   const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
   for (const signal of signals) Deno.addSignalListener(signal, () => stop(signal));

@@ -4,37 +4,12 @@
  * @module
  */
 
+import { checkedTiming, intervalMsMax, timingModes } from "../node/timing.ts";
 import type { Timing } from "../server/options.ts";
-import { UsageError } from "./exit.ts";
+import { namingFlags, UsageError } from "./exit.ts";
 import { didYouMean, type Option, type Parsed } from "./options.ts";
 
-/** The modes by name. Milliseconds. */
-export const timingModes = {
-  fast: {
-    eventLoopDelayMs: 0,
-    heartbeatIntervalMs: 50,
-    electionTimeoutMinMs: 150,
-    electionTimeoutMaxMs: 300,
-    networkDelayMs: 0,
-    clientDelayMs: 0,
-  },
-  debug: {
-    eventLoopDelayMs: 100,
-    heartbeatIntervalMs: 500,
-    electionTimeoutMinMs: 1000,
-    electionTimeoutMaxMs: 2000,
-    networkDelayMs: 50,
-    clientDelayMs: 25,
-  },
-  demo: {
-    eventLoopDelayMs: 1000,
-    heartbeatIntervalMs: 3000,
-    electionTimeoutMinMs: 5000,
-    electionTimeoutMaxMs: 8000,
-    networkDelayMs: 500,
-    clientDelayMs: 200,
-  },
-} as const satisfies Record<string, Timing>;
+export { timingModes };
 
 type ModeName = keyof typeof timingModes;
 const modeNames = Object.keys(timingModes) as ModeName[];
@@ -61,30 +36,10 @@ export function timingOf(parsed: Parsed): Timing {
   const timing: Timing = { ...timingModes[modeOf(parsed)] };
   for (const [option, field] of fields) {
     timing[field] =
-      parsed.integer(option, { min: field === "heartbeatIntervalMs" ? 1 : 0, max: 3_600_000 }) ??
+      parsed.integer(option, { min: field === "heartbeatIntervalMs" ? 1 : 0, max: intervalMsMax }) ??
         timing[field];
   }
-  const { eventLoopDelayMs, heartbeatIntervalMs, electionTimeoutMinMs, electionTimeoutMaxMs } = timing;
-  if (electionTimeoutMinMs >= electionTimeoutMaxMs) {
-    throw new UsageError(
-      `--election-timeout-min (${electionTimeoutMinMs} ms) must be less than ` +
-        `--election-timeout-max (${electionTimeoutMaxMs} ms): nodes take turns by waiting differently long`,
-    );
-  }
-  if (heartbeatIntervalMs + eventLoopDelayMs >= electionTimeoutMinMs) {
-    throw new UsageError(
-      `--heartbeat-interval (${heartbeatIntervalMs} ms) plus --event-loop-delay (${eventLoopDelayMs} ms) must be ` +
-        `less than --election-timeout-min (${electionTimeoutMinMs} ms), or followers give up a leader that lives`,
-    );
-  }
-  const roundTripMs = 2 * (timing.networkDelayMs + eventLoopDelayMs);
-  if (roundTripMs >= electionTimeoutMinMs) {
-    throw new UsageError(
-      `a vote takes twice --network-delay plus --event-loop-delay, ${roundTripMs} ms, which must be ` +
-        `less than --election-timeout-min (${electionTimeoutMinMs} ms), or nobody is ever elected`,
-    );
-  }
-  return timing;
+  return namingFlags(() => checkedTiming(timing));
 }
 
 /** The words that give another node the same timing. */

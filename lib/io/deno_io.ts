@@ -4,11 +4,11 @@
  * @module
  */
 
-import { denoNetwork } from "./deno_network.ts";
+import { denoNetwork, descriptorsMax } from "./deno_network.ts";
 import type { Clock, Disk, Io } from "./io.ts";
 
 export { FolderLocked, type OpenFolder, openFolder } from "./deno_folder.ts";
-export { denoNetwork };
+export { denoNetwork, descriptorsMax };
 
 /**
  * Timers and monotonic time. `soon` is a microtask: data that several connections received in one round of the
@@ -30,7 +30,10 @@ export function denoClock(): Clock {
   };
 }
 
-/** A random number from 0 to 1 with 53 bits from the system's generator: nodes that start together differ. */
+/**
+ * A random number from 0 to 1 with 53 bits from the system's cryptographic generator: nodes that start together differ,
+ * and nobody can foresee the challenges that the nodes give each other (lib/server/handshake.ts).
+ */
 function random(): number {
   const [high, low] = crypto.getRandomValues(new Uint32Array(2)) as unknown as [number, number];
   return ((high >>> 5) * 2 ** 26 + (low >>> 6)) / 2 ** 53;

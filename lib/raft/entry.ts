@@ -60,8 +60,20 @@ export function crcOfLine(line: Uint8Array): number {
 }
 
 /**
- * Reads an entry line, newline included. Returns a text that says what is wrong with it when it is not one.
- * The entry keeps `line`, so the caller must own those bytes.
+ * Reads an entry line, newline included: from a disk, or from another node. Returns a text that says what is wrong with
+ * it when it is not one. The entry keeps `line`, so the caller must own those bytes.
+ *
+ * @example
+ * ```ts
+ * import { decodeEntry } from "@kvapp/kvapp/raft";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const text = `{"crc":"25269565","prev":"00000000","index":1,"term":1,"kind":"noop","command":null}\n`;
+ * const entry = decodeEntry(new TextEncoder().encode(text));
+ * assertEquals(typeof entry === "string" ? entry : entry.index, 1);
+ * const damaged = decodeEntry(new TextEncoder().encode(text.replace('"term":1', '"term":2')));
+ * assertEquals(damaged, "the checksum does not match the line");
+ * ```
  */
 export function decodeEntry(line: Uint8Array): Entry | string {
   if (!isSealed(line)) return "the checksum does not match the line";

@@ -11,7 +11,7 @@
  */
 
 import { assert } from "../assert.ts";
-import type { SnapshotMetadata } from "./types.ts";
+import type { NodeId, PeerProgress, SnapshotMetadata } from "./types.ts";
 
 /** A snapshot on its way to a follower. */
 export interface Transfer {
@@ -65,6 +65,11 @@ export function newProgress(lastIndex: number, tick: number): Progress {
     sentCommit: 0,
     sentReadRound: 0,
   };
+}
+
+/** What of it concerns others than the leader. */
+export function describe(id: NodeId, { mode, matchIndex, nextIndex, abstains }: Progress): PeerProgress {
+  return { id, mode, matchIndex, nextIndex, abstains };
 }
 
 /** The follower has everything up to `index` on its disk. Old news changes nothing. */

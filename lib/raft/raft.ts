@@ -9,7 +9,7 @@ import { campaign, checkQuorum, tickElection } from "./election.ts";
 import { admitAbstaining, noteAdmission, onPeerStarted } from "./incarnations.ts";
 import { found, proposeConfiguration } from "./membership.ts";
 import type { Message } from "./messages.ts";
-import { becomeProbe, type Progress } from "./progress.ts";
+import { becomeProbe, describe } from "./progress.ts";
 import {
   cancelForwardedReads,
   expireForwardedReads,
@@ -23,18 +23,26 @@ import { appendOwn, sendAppendEntries, tickHeartbeat } from "./replication.ts";
 import { compact, discard, forgetNeedless, install, isAsAnnounced, onSnapshotTaken } from "./snapshotting.ts";
 import { leaderOf, newState, type RaftOptions, type RecoveredState, type State } from "./state.ts";
 import { abdicate, continueTransfer, startTransfer, tickTransfer } from "./transfer.ts";
-import type { Configuration, Entry, NodeId, Ready, SnapshotMetadata } from "./types.ts";
+import type {
+  Configuration,
+  Entry,
+  NodeId,
+  PeerProgress,
+  ProposalRefusal,
+  Ready,
+  SnapshotMetadata,
+} from "./types.ts";
 
-export type { RaftOptions, RecoveredState };
+export type { ProposalRefusal, RaftOptions, RecoveredState };
 
-/** What a leader knows of one follower's log. */
-export type PeerProgress = Pick<Progress, "mode" | "matchIndex" | "nextIndex" | "abstains"> & { id: NodeId };
-
-/** Why a proposal was not taken. Nothing happened; "busy" passes by itself. */
-export type ProposalRefusal = "notLeader" | "transferring" | "busy";
+/** All that a node remembers, for a checker that tells states apart: to be looked at, never changed. */
+export let stateOf: (raft: Raft) => State;
 
 /**
- * One node of the protocol.
+ * One node of the protocol. How to drive it is told at the head of raft.ts, the module that exports it.
+ *
+ * A method throws AssertionFailed when it is called against its rules, or when logs turn out to contradict each other.
+ * Nothing that the node holds in memory may be used or sent after that.
  *
  * @example A cluster of one commits its first command
  * ```ts
@@ -63,19 +71,29 @@ export class Raft {
   /** A tick passed since the last Ready. */
   #tickPassed = false;
 
-  /** Starts as a follower with what its disk had. */
+  static {
+    stateOf = (raft) => raft.#state;
+  }
+
+  /**
+   * Starts as a follower with what its disk had: `hardState` as the last Write brought it (zeros, and null for
+   * `votedFor`, on a new disk), and the entries as the Writes left them.
+   */
   constructor(options: RaftOptions, recovered: RecoveredState) {
     this.#state = newState(options, recovered);
   }
 
+  /** What the node is in currentTerm (paper 5.1); a preCandidate asks whether it could win (thesis 9.6). */
   get role(): "follower" | "preCandidate" | "candidate" | "leader" {
     return this.#state.role.name;
   }
 
+  /** Latest term this node has seen; only grows. 0 before the first election. */
   get currentTerm(): number {
     return this.#state.currentTerm;
   }
 
+  /** Who got this node's vote in currentTerm, or null. */
   get votedFor(): NodeId | null {
     return this.#state.votedFor;
   }
@@ -85,6 +103,7 @@ export class Raft {
     return this.#state.admittedIndex;
   }
 
+  /** Highest index known to be committed; only grows. */
   get commitIndex(): number {
     return this.#state.commitIndex;
   }
@@ -121,6 +140,7 @@ export class Raft {
     return this.#state.log.lastIndex;
   }
 
+  /** Term of that entry; 0 when there never was one. */
   get lastTerm(): number {
     return this.#state.log.lastTerm;
   }
@@ -161,16 +181,13 @@ export class Raft {
     const { role, options } = this.#state;
     if (role.name !== "leader") return [];
     return [...role.progress].filter(([id]) => id !== options.id)
-      .map(([id, { mode, matchIndex, nextIndex, abstains }]) => ({
-        id,
-        mode,
-        matchIndex,
-        nextIndex,
-        abstains,
-      }));
+      .map(([id, progress]) => describe(id, progress));
   }
 
-  /** Writes the first configuration into an empty log. Every founding member is given the same one. */
+  /**
+   * Writes the first configuration into an empty log: entry 1 of term 0. Each founding member is given the same one,
+   * with `members` sorted by id, once in its life; a node that starts again has it in its log.
+   */
   found(configuration: Configuration): void {
     found(this.#state, configuration);
     noteAdmission(this.#state); // a founder takes part from the first moment
@@ -181,7 +198,7 @@ export class Raft {
     campaign(this.#state);
   }
 
-  /** Some time passed: the unit of all timeouts. */
+  /** Some time passed: the unit of all timeouts. Called at equal intervals, 10 ms for example. */
   tick(): void {
     const state = this.#state;
     state.tick++;
@@ -198,7 +215,11 @@ export class Raft {
     tickElection(state);
   }
 
-  /** Takes a command for the log. Where it will stand, if this leadership lasts, or why it was not taken. */
+  /**
+   * Takes a command, plain JSON data that nobody changes any more, for the log (paper 5.3). Returns where it will stand
+   * if this leadership lasts, or a text that says why it was not taken. It is done when an entry with that index *and*
+   * that term is among the `committed`; with another term, it will never be.
+   */
   propose(command: unknown): { index: number; term: number } | ProposalRefusal {
     const { role, options } = this.#state;
     if (role.name !== "leader") return "notLeader";
@@ -208,27 +229,29 @@ export class Raft {
     return { index, term };
   }
 
-  /** Proposes another configuration; a text says why it cannot be now. */
+  /**
+   * Proposes another configuration (thesis 4.1); a text says why it cannot be now. At most one member may be added,
+   * removed or replaced at a time, and it is in force as soon as it is in a log.
+   */
   proposeConfiguration(configuration: Configuration): { index: number; term: number } | string {
     return proposeConfiguration(this.#state, configuration);
   }
 
   /**
-   * Asks for an index that, once applied, lets a read see every write acknowledged before this call. The outcome
-   * comes in a Ready under the same `id`. False: no leader is known, try later.
+   * Asks for an index that, once applied, lets a read see every write acknowledged before this call (ReadIndex, thesis
+   * 6.4), on any node. The outcome comes in a Ready under the same `id`, a number of the caller's own that is used
+   * once. False: no leader is known, try later.
    */
   read(id: number): boolean {
     return startRead(this.#state, id);
   }
 
-  /** Hands leadership to `target`, or to whom suits best. A text says why it cannot. */
+  /** Hands leadership to `target`, or to whom suits best (thesis 3.10). A text says why it cannot; null: it has begun. */
   transferLeadership(target: NodeId | null = null): string | null {
     return startTransfer(this.#state, target);
   }
 
-  /**
-   * The state after the entry `index`, which was applied, is about to be kept as a snapshot: what that says of the log.
-   */
+  /** What a snapshot of the state after the entry `index`, which was applied, says of the log (paper 7). */
   snapshotAt(index: number): SnapshotMetadata {
     return this.#state.log.snapshotAt(index);
   }
@@ -238,7 +261,10 @@ export class Raft {
     onSnapshotTaken(this.#state, snapshot);
   }
 
-  /** Forgets the entries up to `index`, which is at most that of the newest snapshot. */
+  /**
+   * Forgets the entries up to `index`, which is at most that of the newest snapshot; `transfers` says which ones
+   * followers are about to need.
+   */
   compact(index: number): void {
     compact(this.#state, index);
   }
@@ -248,24 +274,30 @@ export class Raft {
     return isAsAnnounced(this.#state, snapshot);
   }
 
-  /** All of a snapshot came; true: the state machine must take over what it holds, now. */
+  /**
+   * All of a snapshot came: `snapshotReceived` said so, and its file was found whole and `isAsAnnounced`. True: the state
+   * machine must take over what it holds, now. False: it is not needed any more.
+   */
   install(snapshot: SnapshotMetadata): boolean {
     return install(this.#state, snapshot);
   }
 
-  /** All of a snapshot came, and it is none. */
+  /** All of a snapshot came, and it is no whole one: its sender is told, and begins again. */
   discard(): void {
     discard(this.#state);
   }
 
-  /** A process of another member was started, on the folder `incarnation`. */
+  /**
+   * A process of another member was started, on the folder `incarnation`. To be called before anything that it sends is
+   * received: what a predecessor said of its log counts no more.
+   */
   peerStarted(id: NodeId, incarnation: string): void {
     onPeerStarted(this.#state, id, incarnation);
   }
 
   /**
    * This node's disk hangs: it leads no more, and asks the follower with the longest log to stand for election. Its
-   * other followers hear nothing any more (DESIGN 6).
+   * other followers hear nothing any more.
    */
   abdicate(): void {
     abdicate(this.#state);
@@ -292,7 +324,10 @@ export class Raft {
     return receive(this.#state, message);
   }
 
-  /** What the steps since the last call want done, or null. Each value is handed out once. */
+  /**
+   * What the steps since the last call want done, or null: nothing. Each value is handed out once, and all of it is to
+   * be carried out; the order is told at the head of raft.ts.
+   */
   takeReady(): Ready | null {
     const state = this.#state;
     const { role } = state;

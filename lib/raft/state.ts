@@ -13,14 +13,21 @@ import { cancelForwardedReads, cancelLeaderReads, type ForwardedReads, type Lead
 import type { Receiving } from "./snapshotting.ts";
 import type { Entry, HardState, Member, NodeId, ReadResult, SnapshotMetadata } from "./types.ts";
 
-/** What a Raft node is told at its start. Times are in ticks, which the caller delivers. */
+/** What a Raft node is told at its start. Times are in ticks, which the caller delivers; sizes in bytes of entry lines. */
 export interface RaftOptions {
+  /** Which node it is, from 1. */
   id: NodeId;
-  /** Name of the data folder, as the configuration knows it, or will. */
+  /**
+   * Name of the data folder, as the configuration knows it, or will: drawn at random with the folder, kept in it, and
+   * drawn anew when the folder has lost something. A node that comes back under the same name must have everything.
+   */
   incarnation: string;
-  /** A follower waits a random time, min <= t < max, for a leader before it stands for election. */
+  /**
+   * A follower waits a random time, min <= t < max, for a leader before it stands for election (paper 5.2). `min` is
+   * greater than `heartbeatTicks`.
+   */
   electionTimeoutTicks: { min: number; max: number };
-  /** Between a leader's heartbeats; well below the election timeout. */
+  /** Between a leader's heartbeats, at least 1; well below the election timeout. */
   heartbeatTicks: number;
   /** Entry bytes in one AppendEntries; a single larger entry is sent alone. */
   appendBytesMax: number;
@@ -30,7 +37,7 @@ export interface RaftOptions {
   uncommittedBytesMax: number;
   /** Committed entries that one Ready hands out at most, so that a long log is applied in slices. */
   committedEntriesMax: number;
-  /** A number from 0 (inclusive) to 1 (exclusive). */
+  /** A number from 0 (inclusive) to 1 (exclusive); `Math.random` will do. */
   random(): number;
 }
 
@@ -81,10 +88,11 @@ export type Role = Follower | PreCandidate | Candidate | Leader;
 
 /** What the disk of a node that starts had. */
 export interface RecoveredState {
+  /** Term, vote and admission as the newest Write with a `hardState` had them; 0, null and 0 on a new disk. */
   hardState: HardState;
   /** The newest snapshot; null: there is none. */
   snapshot: SnapshotMetadata | null;
-  /** The entries behind it. */
+  /** The entries behind it, consecutive; from index 1 on when there is none. */
   entries: readonly Entry[];
 }
 

@@ -11,6 +11,7 @@ export type NodeId = number;
 
 /** One node of a configuration. */
 export interface Member {
+  /** Which node, from 1. */
   id: NodeId;
   /** Raft address, "host:port". */
   address: string;
@@ -58,12 +59,15 @@ export interface LogBase {
 
 /** Which state a snapshot holds: that after the entry `lastIncludedIndex`, and what is needed of the log before it (paper 7). */
 export interface SnapshotMetadata {
+  /** The last entry that it replaces. */
   lastIncludedIndex: number;
+  /** Term of that entry. */
   lastIncludedTerm: number;
   /** Checksum of the entry at lastIncludedIndex, so that the hash chain goes on behind it. */
   lastIncludedCrc: number;
-  /** The configuration in force at lastIncludedIndex, and the index of its entry. */
+  /** The configuration in force at lastIncludedIndex. */
   configuration: Configuration;
+  /** Index of its entry. */
   configurationIndex: number;
 }
 
@@ -82,7 +86,7 @@ export interface HardState {
 
 /** One unit of work for the disk. Writes become durable in the order in which they were taken. */
 export interface Write {
-  /** New term or vote, or null when unchanged. Durable before the entries of the same write. */
+  /** New term, vote or admission, or null when unchanged. Durable before the entries of the same write. */
   hardState: HardState | null;
   /** Pieces of a snapshot that another node sends, in their order; the first one of a snapshot has offset 0. */
   chunks: InstallSnapshot[];
@@ -98,6 +102,7 @@ export interface Write {
 export interface ReadResult {
   /** As given to `read`. */
   id: number;
+  /** The state machine must have applied this entry before it is asked. */
   readIndex: number | null;
 }
 
@@ -112,3 +117,26 @@ export interface Ready {
   /** Reads that were confirmed or cancelled. */
   reads: ReadResult[];
 }
+
+/** What a leader knows of one follower's log (paper figure 2, "volatile state on leaders"). */
+export interface PeerProgress {
+  /** The follower. */
+  id: NodeId;
+  /**
+   * "probe": where the logs agree is being found out; "replicate": entries are sent ahead of the answers; "snapshot":
+   * it is sent a snapshot, because the log does not go back so far.
+   */
+  mode: "probe" | "replicate" | "snapshot";
+  /** Highest index known to be durable on the follower and equal to the leader's; 0: none is. */
+  matchIndex: number;
+  /** Next entry to send; always greater than matchIndex. */
+  nextIndex: number;
+  /** It said that what it has counts for nothing yet: its folder is new to the cluster. */
+  abstains: boolean;
+}
+
+/**
+ * Why a proposal was not taken. Nothing happened. "notLeader": `leaderId` says who may lead; "transferring": leadership
+ * is being handed over; "busy": `uncommittedBytesMax` is reached, which passes by itself.
+ */
+export type ProposalRefusal = "notLeader" | "transferring" | "busy";

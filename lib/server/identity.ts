@@ -206,6 +206,7 @@ export class NodeIdentity {
       throw new FolderError(
         `the data folder belongs to a cluster of the nodes ${known}, but --cluster names ${listed}: ` +
           `start with the same nodes (addresses may differ), or with another --data-dir`,
+        "foreign",
       );
     }
     const own = members.find((member) => member.id === nodeId);
@@ -250,7 +251,8 @@ function describe(cluster: readonly { id: NodeId; address: string }[]): string {
   return cluster.map(({ id, address }) => `${id}=${address}`).join(",");
 }
 
-function randomHex(io: Io, digits: number): string {
+/** So many hex digits by chance, 4 bits each. */
+export function randomHex(io: Io, digits: number): string {
   let text = "";
   while (text.length < digits) text += Math.floor(io.random() * 16).toString(16);
   return text;

@@ -16,11 +16,13 @@ import {
   type PeerInput,
   PeerReader,
 } from "../protocol/peer_protocol.ts";
+import type { Handshake } from "./handshake.ts";
 
 /** What the owner of a link wants to know. Texts that it returns refuse the other end. */
 export interface LinkOwner {
-  /** Judges a hello, and keeps it in the link when it is accepted. */
-  onHello(link: PeerLink, hello: Hello): string | null;
+  /** Judges a hello that came in this line, and keeps it in the link when it is accepted. */
+  onHello(link: PeerLink, hello: Hello, line: Uint8Array): string | null;
+  onProof(link: PeerLink, proof: string): string | null;
   onInput(link: PeerLink, input: Exclude<PeerInput, LinkLine>): string | null;
   /** The other end said why it closes. */
   onRefused(link: PeerLink, reason: string): void;
@@ -47,12 +49,15 @@ const strangerQueueBytesMax = 64 << 10;
 /** A connection to or from another node. */
 export class PeerLink {
   readonly connection: Connection;
+  readonly handshake: Handshake;
   /** The latest hello of the other end that its owner accepted; null: it may not speak yet. */
   hello: Hello | null = null;
   /** Index of the configuration by which that hello was judged; with another one it is judged again. */
   judgedAt = 0;
   /** Set by the end that dialled, once the connection is open. */
   sendsPings = false;
+  /** One of the ends has said why it closes. */
+  isRefused = false;
   readonly #owner: LinkOwner;
   readonly #clock: Clock;
   readonly #options: LinkOptions;
@@ -66,10 +71,17 @@ export class PeerLink {
   #sentBytes = 0;
   #takenBytes = 0;
   #wasBlocked = false;
+  /** This end's latest hello. */
+  #said: string | null = null;
   #isClosed = false;
 
-  constructor(connection: Connection, owner: LinkOwner, clock: Clock, options: LinkOptions) {
+  constructor(
+    connection: Connection,
+    { owner, clock, handshake }: { owner: LinkOwner; clock: Clock; handshake: Handshake },
+    options: LinkOptions,
+  ) {
     this.connection = connection;
+    this.handshake = handshake;
     this.#owner = owner;
     this.#clock = clock;
     this.#options = options;
@@ -98,6 +110,14 @@ export class PeerLink {
     if (this.sendsPings) this.sendLine({ type: "ping" });
   }
 
+  /** Says who this node is, unless this end has just said the same. */
+  sayHello(hello: Hello): void {
+    const text = JSON.stringify(hello);
+    if (text === this.#said) return;
+    this.#sendNow(this.#said === null ? this.handshake.encodeHello(hello) : encodeLinkLine(hello));
+    this.#said = text;
+  }
+
   /** Sends a line about the link at once. */
   sendLine(line: LinkLine): void {
     this.#sendNow(encodeLinkLine(line));
@@ -112,7 +132,7 @@ export class PeerLink {
   /** Says why and closes. */
   refuse(reason: string): void {
     this.sendLine({ type: "refused", reason });
-    this.#isClosed = true;
+    this.#isClosed = this.isRefused = true;
     this.connection.close();
   }
 
@@ -139,15 +159,17 @@ export class PeerLink {
       : this.#reader.take(line, { isKnown, entryBytesMax });
     this.#splitter.lineBytesMax = this.#reader.lineBytesMax(entryBytesMax);
     if (input === null) return true;
-    const refusal = typeof input === "string" ? input : this.#take(input);
+    const refusal = typeof input === "string" ? input : this.#take(input, line);
     if (refusal !== null) this.refuse(refusal);
     return !this.#isClosed;
   }
 
-  #take(input: PeerInput): string | null {
+  #take(input: PeerInput, line: Uint8Array): string | null {
     switch (input.type) {
       case "hello":
-        return this.#owner.onHello(this, input);
+        return this.#owner.onHello(this, input, line);
+      case "proof":
+        return this.#owner.onProof(this, input.proof);
       case "ping":
         // While something is queued, that is the sign of life; whoever does not read gets no more of them.
         if (this.connection.bufferedBytes === 0) this.sendLine({ type: "pong" });
@@ -155,7 +177,7 @@ export class PeerLink {
       case "pong":
         return null;
       case "refused":
-        this.#isClosed = true;
+        this.#isClosed = this.isRefused = true;
         this.#owner.onRefused(this, input.reason);
         this.connection.destroy();
         return null;

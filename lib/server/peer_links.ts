@@ -10,6 +10,8 @@ import type { Connection, Io } from "../io/io.ts";
 import { encodeMessage, type Hello, protocolVersions } from "../protocol/peer_protocol.ts";
 import type { Message } from "../raft/messages.ts";
 import type { NodeId } from "../raft/types.ts";
+import { Handshake } from "./handshake.ts";
+import { randomHex } from "./identity.ts";
 import type { ServerOptions } from "./options.ts";
 import { type LinkOptions, type LinkOwner, PeerLink } from "./peer_link.ts";
 
@@ -42,13 +44,15 @@ interface Peer {
   known: Hello | null;
   /** Wait before the next attempt to dial; doubles with each failure. */
   backoffMs: number;
-  /** Last trouble that was written to the journal, so that it is written once. */
-  trouble: string | null;
+  /** Causes of trouble that were written to the journal since this node was last connected to it: each once. */
+  causes: Set<string>;
 }
 
 const backoffMsMin = 10;
-/** Accepted connections that have not said who they are. */
+/** Accepted connections that have not said, and where there is a secret proved, who they are. */
 const strangersMax = 64;
+/** Strangers who pretend to be a node think of ever new causes; the journal stays readable. */
+const causesMax = 16;
 
 /** All connections on the raft port. */
 export class PeerLinks implements LinkOwner {
@@ -58,7 +62,7 @@ export class PeerLinks implements LinkOwner {
   readonly #owner: PeerLinksOwner;
   readonly #linkOptions: LinkOptions;
   readonly #backoffMsMax: number;
-  /** Accepted connections that have not said who they are. */
+  /** Accepted connections that have not said, and where there is a secret proved, who they are. */
   readonly #strangers = new Set<PeerLink>();
   #isClosed = false;
 
@@ -84,7 +88,7 @@ export class PeerLinks implements LinkOwner {
         incoming: null,
         known: null,
         backoffMs: backoffMsMin,
-        trouble: null,
+        causes: new Set(),
       };
       this.#peers.set(id, peer);
       this.#dial(peer);
@@ -100,8 +104,8 @@ export class PeerLinks implements LinkOwner {
   announce(): void {
     const hello = this.#owner.hello();
     for (const { outgoing, incoming } of this.#peers.values()) {
-      outgoing?.sendLine(hello);
-      incoming?.sendLine(hello);
+      // One that is not known yet is told when it is: until then its first hello counts.
+      for (const link of [outgoing, incoming]) if (link?.hello != null) link.sayHello(hello);
     }
   }
 
@@ -141,7 +145,7 @@ export class PeerLinks implements LinkOwner {
       this.#strangers.delete(oldest!);
       oldest!.connection.destroy();
     }
-    this.#strangers.add(new PeerLink(connection, this, this.#io.clock, this.#linkOptions));
+    this.#strangers.add(this.#link(connection, false));
   }
 
   /** Ends all connections. */
@@ -154,15 +158,35 @@ export class PeerLinks implements LinkOwner {
     }
   }
 
-  /** The other end says who it is. */
-  onHello(link: PeerLink, hello: Hello): string | null {
+  /** The other end says who it is. Before it has proved that, nothing is made of it. */
+  onHello(link: PeerLink, hello: Hello, line: Uint8Array): string | null {
     const peer = this.#peers.get(hello.nodeId);
-    const problem = this.#judge(peer, link, hello);
-    if (peer === undefined) return problem;
-    if (problem !== null) {
-      this.#report(peer, `node ${peer.id} is refused: ${problem}`);
-      return problem;
-    }
+    const { handshake } = link;
+    const stranger = this.#misplaced(peer, link, hello) ?? handshake.onHello(hello, line);
+    if (peer === undefined) return stranger;
+    const problem = stranger ?? (handshake.isDone ? this.#judge(peer, hello) : null);
+    if (problem !== null) return this.#refuse(peer, link, problem);
+    if (handshake.isDone) this.#enter(peer, link, hello);
+    else if (handshake.isDialler) link.sendLine({ type: "proof", proof: handshake.proof() });
+    else link.sayHello(this.#owner.hello());
+    return null;
+  }
+
+  /** The other end has proved that it has the secret, or has failed to. */
+  onProof(link: PeerLink, proof: string): string | null {
+    const { handshake } = link;
+    const { theirs } = handshake;
+    if (theirs === null || handshake.isDone) return "there is nothing to prove now";
+    const peer = this.#peers.get(theirs.nodeId)!;
+    const problem = handshake.onProof(proof) ?? this.#judge(peer, theirs);
+    if (problem !== null) return this.#refuse(peer, link, problem);
+    if (!handshake.isDialler) link.sendLine({ type: "proof", proof: handshake.proof() });
+    this.#enter(peer, link, theirs);
+    return null;
+  }
+
+  /** The other end is who it says it is, and nothing speaks against it. */
+  #enter(peer: Peer, link: PeerLink, hello: Hello): void {
     const isNew = link.hello === null;
     link.hello = hello;
     link.judgedAt = this.#owner.configurationIndex();
@@ -178,19 +202,24 @@ export class PeerLinks implements LinkOwner {
     if (link === peer.outgoing) {
       if (isNew) this.#options.log("info", `connected to node ${peer.id} at ${peer.address}`);
       peer.backoffMs = backoffMsMin;
-      peer.trouble = null;
+      peer.causes.clear();
     } else if (isNew) {
       this.#strangers.delete(link);
       const old = peer.incoming;
       peer.incoming = link;
       old?.connection.destroy();
-      link.sendLine(this.#owner.hello());
     }
+    link.sayHello(this.#owner.hello());
     this.#owner.onHelloAccepted();
-    return null;
   }
 
-  #judge(peer: Peer | undefined, link: PeerLink, hello: Hello): string | null {
+  #refuse(peer: Peer, { connection }: PeerLink, problem: string): string {
+    this.#report(peer, problem, `node ${peer.id} at ${connection.remote} is refused: ${problem}`);
+    return problem;
+  }
+
+  /** Why the other end cannot be who belongs there, whether it is who it says it is or not; null: it can. */
+  #misplaced(peer: Peer | undefined, link: PeerLink, hello: Hello): string | null {
     const { min, max } = hello.versions;
     if (min > protocolVersions.max || max < protocolVersions.min) {
       return `it speaks the protocol versions ${min} to ${max}, this node ${protocolVersions.min} to ` +
@@ -203,10 +232,12 @@ export class PeerLinks implements LinkOwner {
     const isOthers = [...this.#peers.values()].some((one) =>
       one !== peer && (one.outgoing === link || one.incoming === link)
     );
-    if (isOthers) {
-      return `node ${hello.nodeId} answers where another node was expected: look at the addresses in --cluster`;
-    }
-    const { known } = peer;
+    if (!isOthers) return null;
+    return `node ${hello.nodeId} answers where another node was expected: look at the addresses in --cluster`;
+  }
+
+  /** What speaks against a node that is who it says it is, or null. */
+  #judge({ known }: Peer, hello: Hello): string | null {
     if (known !== null && known.incarnation === hello.incarnation) {
       if (hello.starts < known.starts) {
         return `its data folder is an older copy: it was started ${hello.starts} times, and ${known.starts} times before`;
@@ -232,7 +263,7 @@ export class PeerLinks implements LinkOwner {
   onRefused(link: PeerLink, reason: string): void {
     for (const peer of this.#peers.values()) {
       if (peer.outgoing !== link) continue;
-      this.#report(peer, `node ${peer.id} at ${peer.address} refuses this node: ${reason}`);
+      this.#report(peer, reason, `node ${peer.id} at ${peer.address} refuses this node: ${reason}`);
       peer.backoffMs = Math.max(peer.backoffMs, this.#backoffMsMax);
     }
   }
@@ -248,7 +279,7 @@ export class PeerLinks implements LinkOwner {
       if (link.hello !== null) this.#owner.onUnreachable(peer.id); // what was on it may be lost
       if (isIncoming) return;
       const why = error === null ? `${peer.address} closed it` : error.message;
-      this.#report(peer, `no connection to node ${peer.id}: ${why}`);
+      if (!link.isRefused) this.#report(peer, why, `no connection to node ${peer.id}: ${why}`);
       this.#dialLater(peer);
     }
   }
@@ -270,17 +301,24 @@ export class PeerLinks implements LinkOwner {
   #dial(peer: Peer): void {
     if (this.#isClosed) return;
     const connection = this.#io.network.connect(peer.address);
-    const link = new PeerLink(connection, this, this.#io.clock, this.#linkOptions);
+    const link = this.#link(connection, true);
     peer.outgoing = link;
     connection.onOpen = () => {
       link.sendsPings = true;
-      link.sendLine(this.#owner.hello());
+      link.sayHello(this.#owner.hello());
     };
   }
 
-  #report(peer: Peer, trouble: string): void {
-    if (peer.trouble === trouble) return;
-    peer.trouble = trouble;
-    this.#options.log("warn", trouble);
+  #link(connection: Connection, isDialler: boolean): PeerLink {
+    const { nodeId, secret = null } = this.#options;
+    const handshake = new Handshake({ nodeId, secret, isDialler, challenge: randomHex(this.#io, 32) });
+    return new PeerLink(connection, { owner: this, clock: this.#io.clock, handshake }, this.#linkOptions);
+  }
+
+  /** Writes a trouble into the journal, whichever end found its cause, unless that was done before. */
+  #report({ causes }: Peer, cause: string, trouble: string): void {
+    if (causes.has(cause) || causes.size >= causesMax) return;
+    causes.add(cause);
+    this.#options.log("warn", trouble.replace(/\p{Cc}/gu, " ")); // a stranger may have worded it
   }
 }

@@ -61,6 +61,13 @@ export const noMark: Mark = { index: 0, crc: 0 };
  */
 export class FolderError extends Error {
   override name = "FolderError";
+  /** What is wrong with the folder. */
+  readonly reason: "foreign" | "newer" | "damaged";
+
+  constructor(message: string, reason: FolderError["reason"] = "damaged") {
+    super(message);
+    this.reason = reason;
+  }
 }
 
 const untouched = "Nothing in the folder was changed.";
@@ -107,6 +114,7 @@ export function decodeState(bytes: Uint8Array, nodeId: NodeId): State | null {
     throw new FolderError(
       `${stateFile} is whole, but its fields are not those of format ${formatVersion}. ${untouched} ` +
         "Start the version that wrote the folder",
+      "newer",
     );
   }
   const identity = { nodeId, incarnation, starts, clusterId, pinned };
@@ -176,12 +184,14 @@ export function checkOrigin(file: string, fields: Record<string, unknown>, nodeI
     throw new FolderError(
       `${file} has format ${format}, and this version of kvapp reads format ${formatVersion}. ${untouched} ` +
         "Start the version that wrote the folder, or a newer one",
+      "newer",
     );
   }
   if (nodeId !== null && fields.nodeId !== nodeId) {
     throw new FolderError(
       `${file} belongs to node ${fields.nodeId}, not to node ${nodeId}. ${untouched} ` +
         `Start node ${fields.nodeId} on it, or give node ${nodeId} a folder of its own`,
+      "foreign",
     );
   }
 }

@@ -116,6 +116,7 @@ class LogReader {
       if (first === null) {
         throw new FolderError(
           `${name} is a part of the log that this version of kvapp cannot read. Start the version that wrote it`,
+          "newer",
         );
       }
       if (this.#disk.readRange(name, 0, 1).length === 0) log.empty.push(name);

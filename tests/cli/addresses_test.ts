@@ -86,6 +86,12 @@ Deno.test("placeOf() puts the client port 1000 above the raft port, or where --c
   assertEquals(placeOf({ bind: "localhost:65000", clientPort: 7000 }).clientAddress, "localhost:7000");
 });
 
+Deno.test("placeOf() tells others the client address that --advertise-client names, and listens where it did", () => {
+  const place = placeOf({ cluster: three, nodeId: 2, advertiseClient: "KV.example.com:443" });
+  assertEquals(place.clientAddress, "kv.example.com:443");
+  assertEquals(place.clientBindAddress, "127.0.0.1:9081");
+});
+
 Deno.test("placeOf() refuses what is missing or impossible, with the way out", () => {
   const cases: [PlaceOptions, string][] = [
     [{ cluster: three }, "give --node-id"],
@@ -94,6 +100,7 @@ Deno.test("placeOf() refuses what is missing or impossible, with the way out", (
     [{ bind: "127.0.0.1:64536" }, "ports end at 65535"],
     [{ bind: "127.0.0.1:80", clientPort: 80 }, "they must differ"],
     [{ bind: "127.0.0.1" }, "--bind"],
+    [{ advertiseClient: "kv.example.com" }, "--advertise-client"],
   ];
   for (const [options, message] of cases) assertThrows(() => placeOf(options), UsageError, message);
 });

@@ -14,6 +14,7 @@ import {
   type Hello,
   type PeerInput,
   PeerReader,
+  termMax,
 } from "../../lib/protocol/peer_protocol.ts";
 import type { Message } from "../../lib/raft/messages.ts";
 import {
@@ -71,7 +72,7 @@ Deno.test("encodeMessage() writes what PeerReader.take() reads back, for every t
     },
     { type: "readIndexRequest", from: 2, to: 1, term: 7, id: 2 ** 48 },
     readIndexResponse({ term: 7, id: 1, readIndex: null }),
-    timeoutNow({ term: 2 ** 53 - 1 }),
+    timeoutNow({ term: termMax }),
   ];
   for (const message of messages) assertEquals(read(encodeMessage(message)), [message]);
   const all = messages.map((message) => decoder.decode(encodeMessage(message))).join("");
@@ -110,11 +111,17 @@ Deno.test("PeerReader.take() reads hellos and the other lines about a link", () 
     admitted: 1,
     hasRoom: true,
   };
-  for (
-    const line of [hello, { type: "refused", reason: "no" }, { type: "ping" }, { type: "pong" }] as const
-  ) {
-    assertEquals(read(encodeLinkLine(line)), [line]);
-  }
+  const lines = [
+    hello,
+    { ...hello, challenge: "2".repeat(32) },
+    { type: "proof", proof: "3".repeat(64) },
+    { type: "refused", reason: "no" },
+    { type: "ping" },
+    { type: "pong" },
+  ] as const;
+  for (const line of lines) assertEquals(read(encodeLinkLine(line)), [line]);
+  const bad = [{ ...hello, challenge: "2".repeat(31) }, { type: "proof", proof: "G".repeat(64) }] as const;
+  for (const line of bad) assertMatch(String(read(encodeLinkLine(line))[0]), /(challenge|proof) is missing/);
 });
 
 Deno.test("clusterIdOf() is the same for all founders, and another one for other members", () => {
@@ -140,6 +147,8 @@ Deno.test("PeerReader.take() refuses what is no message, and says why", () => {
     ['{"type":"timeoutNow","from":2,"to":1,"term":-1}\n', "term"],
     ['{"type":"timeoutNow","from":2,"to":1,"term":1.5}\n', "term"],
     ['{"type":"timeoutNow","from":2,"to":1,"term":"1"}\n', "term"],
+    [`{"type":"timeoutNow","from":2,"to":1,"term":${termMax + 1}}\n`, "term"],
+    ['{"type":"timeoutNow","from":2,"to":1,"term":9007199254740991}\n', "term"],
     ['{"type":"timeoutNow","from":2,"to":1,"term":9007199254740992}\n', "term"],
     ['{"type":"timeoutNow","from":2,"to":1,"term":1e400}\n', "term"],
   ];
