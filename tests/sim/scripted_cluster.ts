@@ -176,6 +176,15 @@ export class ScriptedCluster {
     return connection;
   }
 
+  /** An open connection to a node, on which more can be said when answers do not get through any more. */
+  connect(node: Node): (request: Record<string, unknown>) => void {
+    let isOpen = false;
+    const connection = this.send(node, [{ op: "ping" }]);
+    connection.onData = () => isOpen = true;
+    this.until("a connection", () => isOpen);
+    return (request) => connection.send(new TextEncoder().encode(JSON.stringify(request) + "\n"));
+  }
+
   /** All nodes are up, agree, and have all that was acknowledged. */
   checkAgreement(): void {
     this.until("all nodes agree", () => this.cluster.hasConverged);
