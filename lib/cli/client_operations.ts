@@ -5,76 +5,59 @@
  * @module
  */
 
-import type { Client } from "../client/client.ts";
 import type { ReplyLine } from "../client/connection.ts";
 import type { ListedEntry } from "../client/types.ts";
 import { exitCodes, UsageError } from "./exit.ts";
+import { exportKeys } from "./export.ts";
+import { importFile } from "./import.ts";
+import {
+  ask,
+  consistencyOf,
+  type Context,
+  type Operation,
+  type Outcome,
+  rangeOf,
+  show,
+  traceOf,
+  traceText,
+} from "./operation.ts";
 import { didYouMean, integerOf, type Option, type Parsed } from "./options.ts";
-import { harmless, harmlessLine, table } from "./output.ts";
+import { harmless, harmlessLine, note, print, table } from "./output.ts";
 import { askAll, statusLines, statusTable } from "./status.ts";
+import { watch } from "./watch.ts";
 
-/** Whom to ask and how to show it. */
-interface Context {
-  client: Client;
-  /** Addresses as the user gave them. */
-  cluster: readonly string[];
-  /** Show the reply lines themselves. */
-  json: boolean;
-  /** Ends the wait for an answer. */
-  signal?: AbortSignal;
-}
-
-/** What came of it. */
-interface Outcome {
-  /** Without a newline at its end. */
-  text: string;
-  /** What a one-shot command ends with. */
-  exitCode: number;
-}
-
-/** One operation. */
-interface Operation {
-  /** Its words after the name; brackets mark what may be left out. */
-  usage: string;
-  summary: string;
-  /** How many words it takes. Without an upper bound the last ones are a text that may hold anything. */
-  words: { min: number; max: number };
-  /** It changes something, so giving up on its answer does not mean that it did not happen. */
-  isWrite?: true;
-  run(words: readonly string[], parsed: Parsed, context: Context): Promise<Outcome>;
-}
-
-/** Options of operations; each works where it has a meaning. */
-export const operationOptions: readonly Option[] = [
-  {
-    name: "if-version",
-    value: "N",
-    text: "put, delete: only if this is the key's version; 0: only if it is new",
-  },
-  { name: "if-value", value: "TEXT", text: "put, delete: only if this is the key's value" },
-  { name: "stale", text: "get, list: answer at once from the node at hand" },
-  { name: "values", text: "list: the values too, behind a tab" },
-  { name: "start", value: "KEY", text: "list, deleteRange: this key and those after it" },
-  { name: "end", value: "KEY", text: "list, deleteRange: keys before this one" },
-  { name: "limit", value: "N", text: "list: at most so many keys" },
-  { name: "reverse", text: "list: greatest key first" },
-];
+const conditions = ["if-version", "if-value", "previous"];
 
 /** The operations by name, in the order of the help. */
 export const clientOperations: Readonly<Record<string, Operation>> = {
-  get: { usage: "<key>", summary: "Get value for key", words: { min: 1, max: 1 }, run: get },
+  get: {
+    usage: "<key>",
+    summary: "Get value for key",
+    words: { min: 1, max: 1 },
+    options: ["stale", "trace"],
+    run: get,
+  },
   put: {
     usage: "<key> <value>",
     summary: "Set key to value",
     words: { min: 2, max: Infinity },
+    options: [...conditions, "ttl", "trace"],
     isWrite: true,
     run: put,
   },
-  delete: { usage: "<key>", summary: "Delete key", words: { min: 1, max: 1 }, isWrite: true, run: remove },
+  delete: {
+    usage: "<key>",
+    summary: "Delete key",
+    words: { min: 1, max: 1 },
+    options: [...conditions, "trace"],
+    isWrite: true,
+    run: remove,
+  },
   increment: {
     usage: "<key> [by]",
     summary: "Add to integer, 1 by default",
     words: { min: 1, max: 2 },
+    options: ["trace"],
     isWrite: true,
     run: increment,
   },
@@ -82,6 +65,7 @@ export const clientOperations: Readonly<Record<string, Operation>> = {
     usage: "[prefix]",
     summary: "Delete all keys of a range",
     words: { min: 0, max: 1 },
+    options: ["start", "end", "trace"],
     isWrite: true,
     run: deleteRange,
   },
@@ -89,17 +73,94 @@ export const clientOperations: Readonly<Record<string, Operation>> = {
     usage: "<json>",
     summary: "Do several things at once",
     words: { min: 1, max: 1 },
+    options: ["trace"],
     isWrite: true,
     run: txn,
   },
-  list: { usage: "[prefix]", summary: "List all keys", words: { min: 0, max: 1 }, run: list },
-  status: { usage: "", summary: "Show every node", words: { min: 0, max: 0 }, run: status },
-  members: { usage: "", summary: "Show the nodes' addresses", words: { min: 0, max: 0 }, run: members },
-  ping: { usage: "", summary: "See whether a node answers", words: { min: 0, max: 0 }, run: ping },
+  list: {
+    usage: "[prefix]",
+    summary: "List all keys",
+    words: { min: 0, max: 1 },
+    options: ["values", "count", "start", "end", "limit", "reverse", "stale", "trace"],
+    run: list,
+  },
+  watch: {
+    usage: "[prefix]",
+    summary: "Show changes until Ctrl-C",
+    words: { min: 0, max: 1 },
+    options: ["key", "after"],
+    isEndless: true,
+    run: watch,
+  },
+  import: {
+    usage: "<file>",
+    summary: 'Set keys from lines {"key":...,"value":...}',
+    words: { min: 1, max: 1 },
+    options: ["prefix", "if-new"],
+    isWrite: true,
+    run: importFile,
+  },
+  export: {
+    usage: "[file]",
+    summary: "Write all keys as such lines",
+    words: { min: 0, max: 1 },
+    options: ["prefix", "start", "end", "stale", "force"],
+    run: exportKeys,
+  },
+  status: {
+    usage: "",
+    summary: "Show every node",
+    words: { min: 0, max: 0 },
+    options: [],
+    run: status,
+  },
+  members: {
+    usage: "",
+    summary: "Show the nodes' addresses",
+    words: { min: 0, max: 0 },
+    options: ["trace"],
+    run: members,
+  },
+  ping: {
+    usage: "",
+    summary: "See whether a node answers",
+    words: { min: 0, max: 0 },
+    options: ["trace"],
+    run: ping,
+  },
 };
 
-/** The operation of that name, its number of words checked. Throws UsageError. */
-export function operationFor(name: string, words: readonly string[]): Operation {
+/** The options of all operations. */
+export const operationOptions: readonly Option[] = [
+  { name: "if-version", value: "N", text: "only if this is the key's version; 0: only if it is new" },
+  { name: "if-value", value: "TEXT", text: "only if this is the key's value" },
+  { name: "previous", text: "show what was there before" },
+  { name: "ttl", value: "MS", text: "the key goes by itself after so many milliseconds" },
+  { name: "stale", text: "answer at once from the node at hand" },
+  { name: "values", text: "the values too, behind a tab" },
+  { name: "count", text: "only how many keys there are" },
+  { name: "start", value: "KEY", text: "this key and those after it" },
+  { name: "end", value: "KEY", text: "keys before this one" },
+  { name: "limit", value: "N", text: "at most so many keys" },
+  { name: "reverse", text: "greatest key first" },
+  { name: "key", value: "KEY", text: "only this key" },
+  { name: "after", value: "N", text: "every change with an index above this one" },
+  { name: "prefix", value: "TEXT", text: "only keys that begin with this" },
+  { name: "if-new", text: "leave keys alone that exist" },
+  { name: "force", text: "replace the file" },
+  { name: "trace", text: "tell where the time of the request went" },
+].map((option) => {
+  const users = Object.entries(clientOperations).filter(([, { options }]) => options.includes(option.name));
+  const isCommon = users.length > 5;
+  return isCommon ? option : { ...option, text: `${users.map(([name]) => name).join(", ")}: ${option.text}` };
+});
+
+/** The operation of that name, its number of words and its options checked. Throws UsageError. */
+export function operationFor(
+  name: string,
+  parsed: Parsed,
+  words: readonly string[] = parsed.rest,
+): Operation {
   const operation = Object.hasOwn(clientOperations, name) ? clientOperations[name] : undefined;
   if (operation === undefined) {
     const names = Object.keys(clientOperations);
@@ -109,48 +170,69 @@ export function operationFor(name: string, words: readonly string[]): Operation 
   if (words.length < min || words.length > max) {
     throw new UsageError(`Usage: ${name} ${operation.usage}`.trimEnd());
   }
+  for (const option of operationOptions) {
+    const isGiven = option.value === undefined
+      ? parsed.flag(option.name)
+      : parsed.text(option.name) !== undefined;
+    if (!isGiven || operation.options.includes(option.name)) continue;
+    const takes = operation.options.map((it) => `--${it}`).join(" ") || "no option";
+    throw new UsageError(`${name} has no use for --${option.name}: it takes ${takes}`);
+  }
   return operation;
 }
 
 async function get([key]: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
-  const reply = await context.client.request({ op: "get", key, ...consistencyOf(parsed) }, context);
+  const reply = await ask({ op: "get", key, ...consistencyOf(parsed) }, parsed, context);
   const exitCode = reply.found ? exitCodes.done : exitCodes.failed;
   return show(reply, exitCode, context, () => reply.found ? harmless(String(reply.value)) : "Key not found");
 }
 
 async function put([key, ...value]: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
-  const request = { op: "put", key, value: value.join(" "), ...conditionsOf(parsed) };
-  return show(await context.client.request(request, context), exitCodes.done, context, () => "OK");
+  const ttlMs = parsed.integer("ttl", { min: 1, max: 1e15 - 1 });
+  const request = { op: "put", key, value: value.join(" "), ttlMs, ...conditionsOf(parsed) };
+  const reply = await ask(request, parsed, context);
+  return show(reply, exitCodes.done, context, () => "OK" + previousText(reply));
 }
 
 async function remove([key]: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
-  const reply = await context.client.request({ op: "delete", key, ...conditionsOf(parsed) }, context);
-  return show(reply, exitCodes.done, context, () => reply.deleted ? "OK" : "Key not found");
+  const reply = await ask({ op: "delete", key, ...conditionsOf(parsed) }, parsed, context);
+  return show(
+    reply,
+    exitCodes.done,
+    context,
+    () => reply.deleted ? "OK" + previousText(reply) : "Key not found",
+  );
 }
 
-async function increment([key, by]: readonly string[], _: Parsed, context: Context): Promise<Outcome> {
-  const reply = await context.client.request({ op: "increment", key, by }, context);
+/** A further line, when what was there before was asked for. */
+function previousText({ previous }: ReplyLine): string {
+  if (previous === undefined) return "";
+  if (previous === null) return "\nThere was no such key before";
+  const { value, version } = previous as { value: string; version: number };
+  return `\nBefore, from version ${version}: ${harmless(value)}`;
+}
+
+async function increment([key, by]: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
+  const reply = await ask({ op: "increment", key, by }, parsed, context);
   return show(reply, exitCodes.done, context, () => String(reply.value));
 }
 
 /** One entry deletes a bounded number of keys: goes on until none is left. */
 async function deleteRange([prefix]: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
-  const range = { prefix, start: parsed.text("start"), end: parsed.text("end") };
   let deleted = 0;
-  const lines: string[] = [];
   for (;;) {
-    const reply = await context.client.request({ op: "deleteRange", ...range }, context);
+    const reply = await ask({ op: "deleteRange", ...rangeOf(parsed, prefix) }, parsed, context);
     deleted += reply.deleted as number;
-    lines.push(harmlessLine(JSON.stringify(reply)));
-    if (reply.more !== true) break;
+    const text = (): string => `Deleted ${deleted} ${deleted === 1 ? "key" : "keys"}`;
+    const outcome = show(reply, exitCodes.done, context, text);
+    if (reply.more !== true) return outcome;
+    if (context.json) print(outcome.text!);
   }
-  const text = context.json ? lines.join("\n") : `Deleted ${deleted} ${deleted === 1 ? "key" : "keys"}`;
-  return { text, exitCode: exitCodes.done };
 }
 
 /** The transaction is written as in the protocol. Its results are shown as they are, one a line. */
-async function txn([json]: readonly string[], _: Parsed, context: Context): Promise<Outcome> {
-  const reply = await context.client.request({ ...parseTransaction(json!), op: "txn" }, context);
+async function txn([json]: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
+  const reply = await ask({ ...parseTransaction(json!), op: "txn" }, parsed, context);
   return show(reply, exitCodes.done, context, () => {
     const results = (reply.results as object[]).map((result) => harmlessLine(JSON.stringify(result)));
     return [reply.succeeded ? "Done: then" : "Done: else", ...results].join("\n");
@@ -170,25 +252,32 @@ function parseTransaction(json: string): object {
   return value;
 }
 
-/** Asks for page after page, so that a long list is neither cut off nor one huge reply. */
+const pageEntries = 1000;
+
+/** All keys of one moment, printed page by page: they need not fit into memory. */
 async function list([prefix]: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
-  const keysOnly = !parsed.flag("values");
-  const reverse = parsed.flag("reverse");
-  const range = { prefix, start: parsed.text("start"), end: parsed.text("end") };
-  let left = parsed.integer("limit", { min: 1, max: 1e9 }) ?? Infinity;
-  const lines: string[] = [];
-  for (;;) {
-    const limit = Math.min(left, 1000);
-    const request = { op: "list", ...range, reverse, keysOnly, limit, ...consistencyOf(parsed) };
-    const reply = await context.client.request(request, context);
-    const entries = reply.entries as ListedEntry[];
-    if (context.json) lines.push(harmlessLine(JSON.stringify(reply)));
-    else for (const entry of entries) lines.push(listLine(entry, keysOnly));
-    left -= entries.length;
-    if (typeof reply.next !== "string" || left === 0) break;
-    range[reverse ? "end" : "start"] = reply.next;
+  const range = { ...rangeOf(parsed, prefix), ...consistencyOf(parsed) };
+  if (parsed.flag("count")) {
+    const reply = await ask({ op: "list", ...range, count: true }, parsed, context);
+    return show(reply, exitCodes.done, context, () => String(reply.count));
   }
-  return { text: lines.length === 0 ? "No keys found" : lines.join("\n"), exitCode: exitCodes.done };
+  const keysOnly = !parsed.flag("values");
+  let left = parsed.integer("limit", { min: 1, max: 1e9 }) ?? Infinity;
+  const request = { ...range, reverse: parsed.flag("reverse"), keysOnly, ...traceOf(parsed) };
+  const { client, json, signal } = context;
+  let isEmpty = true;
+  for await (const page of client.listPages({ ...request, limit: Math.min(left, pageEntries), signal })) {
+    const all = page.entries as ListedEntry[];
+    const entries = all.slice(0, left);
+    left -= entries.length;
+    const isCut = entries.length < all.length;
+    if (json) print(harmlessLine(JSON.stringify(isCut ? { ...page, entries, next: null } : page)));
+    else if (entries.length > 0) print(entries.map((entry) => listLine(entry, keysOnly)).join("\n"));
+    if (!json && page.trace !== undefined) note(traceText(page.trace as object));
+    isEmpty &&= entries.length === 0;
+    if (left === 0) break;
+  }
+  return { text: isEmpty && !json ? "No keys found" : null, exitCode: exitCodes.done };
 }
 
 function listLine({ key, value }: ListedEntry, keysOnly: boolean): string {
@@ -200,8 +289,8 @@ async function status(_: readonly string[], _parsed: Parsed, context: Context): 
   return { text: context.json ? statusLines(answers) : statusTable(answers), exitCode: exitCodes.done };
 }
 
-async function members(_: readonly string[], _parsed: Parsed, context: Context): Promise<Outcome> {
-  const reply = await context.client.request({ op: "members" }, context);
+async function members(_: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
+  const reply = await ask({ op: "members" }, parsed, context);
   return show(reply, exitCodes.done, context, () => {
     const nodes = reply.members as { id: number; raft: string; client: string | null }[];
     return table([
@@ -211,28 +300,18 @@ async function members(_: readonly string[], _parsed: Parsed, context: Context):
   });
 }
 
-async function ping(_: readonly string[], _parsed: Parsed, context: Context): Promise<Outcome> {
+async function ping(_: readonly string[], parsed: Parsed, context: Context): Promise<Outcome> {
   const startedAt = performance.now();
-  const reply = await context.client.request({ op: "ping" }, context);
+  const reply = await ask({ op: "ping" }, parsed, context);
   const ms = (performance.now() - startedAt).toFixed(1);
   return show(reply, exitCodes.done, context, () => `${context.client.address} answered in ${ms} ms`);
 }
 
-function show(reply: ReplyLine, exitCode: number, context: Context, text: () => string): Outcome {
-  return { text: context.json ? harmlessLine(JSON.stringify(reply)) : text(), exitCode };
-}
-
-function consistencyOf(parsed: Parsed): { consistency?: "stale" } {
-  return parsed.flag("stale") ? { consistency: "stale" } : {};
-}
-
-function conditionsOf(parsed: Parsed): { ifVersion?: number; ifValue?: string } {
+function conditionsOf(parsed: Parsed): Record<string, unknown> {
   const version = parsed.text("if-version");
-  const value = parsed.text("if-value");
   return {
-    ...(version === undefined
-      ? {}
-      : { ifVersion: integerOf("--if-version", version, { min: 0, max: 1e15 }) }),
-    ...(value === undefined ? {} : { ifValue: value }),
+    ifVersion: version === undefined ? undefined : integerOf("--if-version", version, { min: 0, max: 1e15 }),
+    ifValue: parsed.text("if-value"),
+    previous: parsed.flag("previous") || undefined,
   };
 }

@@ -24,6 +24,11 @@ export function printError(text: string): void {
   writeToStderr(text + "\n");
 }
 
+/** Writes to stderr what is told beside an answer. */
+export function note(text: string): void {
+  printError(paint("dim", text, Deno.stderr));
+}
+
 /** Writes to stderr as it is, without a newline. */
 export function writeToStderr(text: string): void {
   try {
@@ -33,7 +38,8 @@ export function writeToStderr(text: string): void {
   }
 }
 
-function writeAll(to: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Array): void {
+/** Writes all bytes, however few are taken at once. */
+export function writeAll(to: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length;) at += to.writeSync(bytes.subarray(at));
 }
 
@@ -59,11 +65,39 @@ export function escapeControls(text: string, { keep = "" } = {}): string {
   });
 }
 
+/** What the operating system says was wrong, without numbers for programmers. */
+export function reasonOf(error: Error): string {
+  return error.message.replace(/ \(os error \d+\).*$/s, "");
+}
+
 const styles = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 } as const;
 
-/** The text in a style, if stdout is a terminal and its owner did not set NO_COLOR. */
-export function paint(style: keyof typeof styles, text: string): string {
-  return Deno.stdout.isTerminal() && !Deno.noColor ? `\x1b[${styles[style]}m${text}\x1b[0m` : text;
+/** The text in a style, if it goes to a terminal and its owner did not set NO_COLOR. */
+export function paint(
+  style: keyof typeof styles,
+  text: string,
+  to: { isTerminal(): boolean } = Deno.stdout,
+): string {
+  return to.isTerminal() && !Deno.noColor ? `\x1b[${styles[style]}m${text}\x1b[0m` : text;
+}
+
+/**
+ * Shows a line on stderr and renews it, while something takes its time; nothing when that is no terminal. The function
+ * that it gives takes the line away.
+ */
+export function showProgress(everyMs: number, line: () => string): () => void {
+  if (!Deno.stderr.isTerminal()) return () => {};
+  const timer = setInterval(() => writeToStderr(`\r${line()}\x1b[K`), everyMs);
+  return () => {
+    clearInterval(timer);
+    writeToStderr("\r\x1b[K");
+  };
+}
+
+/** A bar of twenty characters with a percentage; `part` is from 0 to 1. */
+export function bar(part: number): string {
+  const filled = Math.floor(20 * part);
+  return `[${"#".repeat(filled)}${"-".repeat(20 - filled)}] ${String(Math.floor(100 * part)).padStart(3)}%`;
 }
 
 /** Rows as columns, each as wide as its widest cell. The first row holds the headings. */

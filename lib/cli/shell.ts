@@ -9,11 +9,12 @@ import { TextLineStream } from "@std/streams/text-line-stream";
 import { stdin, stdout } from "node:process";
 import { createInterface, type Interface } from "node:readline";
 import type { Client } from "../client/client.ts";
-import type { ListedEntry } from "../client/types.ts";
 import { clientOperations, operationFor, operationOptions } from "./client_operations.ts";
-import { exitCodeOf, exitCodes, UsageError } from "./exit.ts";
+import { CommandError, exitCodeOf, exitCodes, UsageError } from "./exit.ts";
+import { interruptedText, type Operation } from "./operation.ts";
 import { didYouMean, parseOptions } from "./options.ts";
-import { escapeControls, paint, print, printError } from "./output.ts";
+import { note, paint, print, printError } from "./output.ts";
+import { complete, localCommands } from "./shell_completion.ts";
 import { splitWords } from "./words.ts";
 
 /** What the shell remembers between two lines. */
@@ -22,15 +23,13 @@ interface Shell {
   cluster: readonly string[];
   json: boolean;
   /** Set while an operation is under way: Ctrl-C ends the wait. */
-  underWay: { abort: AbortController; isWrite: boolean } | null;
+  underWay: { abort: AbortController; operation: Operation } | null;
 }
 
 /** How to tell people what happens beside the shell. While it shows its prompt, it replaces `say` by its own way. */
 export interface Notices {
   say(text: string): void;
 }
-
-const localCommands = ["help", "quit", "exit", "\\json"];
 
 /**
  * Runs until the input ends or somebody quits. From a pipe the exit code is that of the first line that failed; on a
@@ -71,11 +70,13 @@ async function runLine(shell: Shell, line: string): Promise<number | "quit"> {
     } else await runOperation(shell, name, rest);
     return exitCodes.done;
   } catch (error) {
+    const { underWay } = shell;
+    if (underWay?.operation.isEndless && error === underWay.abort.signal.reason) return exitCodes.done;
     const exitCode = exitCodeOf(error);
-    if (exitCode === null && error !== shell.underWay?.abort.signal.reason) throw error;
-    const message = (error as Error).message;
+    if (exitCode === null) throw error;
+    const { message } = error as Error;
     printError(error instanceof UsageError ? message : `Error: ${message}`);
-    return exitCode ?? exitCodes.failed;
+    return exitCode;
   } finally {
     shell.underWay = null;
   }
@@ -86,24 +87,27 @@ async function runOperation(shell: Shell, name: string, rest: readonly string[])
     const near = didYouMean(name, [...Object.keys(clientOperations), ...localCommands]);
     throw new UsageError(`Unknown command: ${name}. Type 'help' for available commands.${near}`);
   }
-  const endsInText = clientOperations[name]!.words.max === Infinity;
+  const { words, options } = clientOperations[name]!;
+  const endsInText = words.max === Infinity;
   const parsed = parseOptions(rest, operationOptions, { optionsFirst: endsInText });
-  if (endsInText && !rest.includes("--")) checkText(name, parsed.rest);
-  const operation = operationFor(name, parsed.rest);
+  if (endsInText && !rest.includes("--")) checkText(name, parsed.rest, options);
+  const operation = operationFor(name, parsed);
   const { client, cluster, json } = shell;
   const abort = new AbortController();
-  shell.underWay = { abort, isWrite: operation.isWrite ?? false };
+  shell.underWay = { abort, operation };
   const [startedAt, address] = [performance.now(), client.address];
-  const { text } = await operation.run(parsed.rest, parsed, { client, cluster, json, signal: abort.signal });
-  print(text);
+  const context = { client, cluster, json, signal: abort.signal, mayReadStdin: false };
+  const { text, note: beside } = await operation.run(parsed.rest, parsed, context);
+  if (text !== null) print(text);
+  if (beside !== undefined) note(beside);
   if (!Deno.stdin.isTerminal()) return;
   const moved = client.address === address ? "" : `, now from ${client.address}`;
   print(paint("dim", `(${(performance.now() - startedAt).toFixed(1)} ms${moved})`));
 }
 
-/** Words of a text may begin with dashes, but a condition among them was meant as one and must not be stored. */
-function checkText(name: string, words: readonly string[]): void {
-  const late = words.find((word) => /^--if-(version|value)(=|$)/.test(word));
+/** Words of a text may begin with dashes, but an option among them was meant as one and must not be stored. */
+function checkText(name: string, words: readonly string[], options: readonly string[]): void {
+  const late = words.find((word) => options.some((it) => word === `--${it}` || word.startsWith(`--${it}=`)));
   if (late === undefined) return;
   throw new UsageError(
     `${name} takes ${late} before the key. If it is a part of the value, write -- first: ${name} -- <key> <value>`,
@@ -135,22 +139,29 @@ async function runOnTerminal(shell: Shell, notices: Notices): Promise<void> {
     historySize: historyLinesMax,
     removeHistoryDuplicates: true,
     completer: (line: string, done: (error: null, result: [string[], string]) => void) => {
-      complete(shell, line).then((result) => done(null, result));
+      complete(shell.client, line).then((result) => done(null, result));
     },
   });
   reader.on("history", writeHistory);
   reader.on("SIGINT", () => {
-    if (shell.underWay === null) return reader.write(null, { ctrl: true, name: "u" });
-    const { abort, isWrite } = shell.underWay;
-    abort.abort(new Error(isWrite ? "interrupted; the write may still happen" : "interrupted"));
+    if (shell.underWay !== null) return interrupt(shell.underWay);
+    if (reader.line === "") return printAbovePrompt(reader, paint("dim", "Ctrl-D or 'quit' ends the shell"));
+    for (const name of ["e", "u"]) reader.write(null, { ctrl: true, name }); // to its end, and all of it away
   });
   const { say } = notices;
   notices.say = (text) => shell.underWay === null ? printAbovePrompt(reader, text) : say(text);
-  reader.on("close", () => notices.say = say);
+  reader.on("close", () => {
+    notices.say = say;
+    if (shell.underWay?.operation.isEndless) interrupt(shell.underWay); // nobody could do it any more
+  });
   for await (const line of promptedLines(reader)) {
     if (await runLine(shell, line) === "quit") return reader.close();
   }
   print("");
+}
+
+function interrupt({ abort, operation }: NonNullable<Shell["underWay"]>): void {
+  abort.abort(new CommandError(interruptedText(operation)));
 }
 
 /** The prompt, with what was typed so far, moves down and makes room. */
@@ -183,26 +194,6 @@ async function* promptedLines(reader: Interface): AsyncGenerator<string, void, v
       await wake.promise;
       wake = Promise.withResolvers();
     }
-  }
-}
-
-/** What the last word of the line may become: a command, then a key. */
-async function complete(shell: Shell, line: string): Promise<[string[], string]> {
-  const word = /\S*$/.exec(line)![0];
-  const before = line.slice(0, line.length - word.length).trim();
-  if (before === "") {
-    const names = [...Object.keys(clientOperations), ...localCommands];
-    return [names.filter((name) => name.startsWith(word)).map((name) => `${name} `), word];
-  }
-  if (!["get", "put", "delete", "list", "increment", "deleteRange"].includes(before)) return [[], word];
-  try {
-    const request = { op: "list", prefix: word, keysOnly: true, limit: 50, consistency: "stale" };
-    const reply = await shell.client.request(request, { signal: AbortSignal.timeout(500) });
-    const keys = (reply.entries as ListedEntry[]).map(({ key }) => key);
-    return [keys.filter((key) => key === escapeControls(key)), word];
-  } catch (error) {
-    if (error instanceof Error) return [[], word]; // no completion is better than a complaint in mid-line
-    throw error;
   }
 }
 

@@ -13,9 +13,9 @@ import type { WatchEvent, WatchOptions } from "./types.ts";
 import { refusalOf, WatchConnection, type WatchLine } from "./watch_connection.ts";
 
 /**
- * What becomes of some keys, as an endless async iterable of events. It ends with an error: ClientError `unreachable` when no
- * node could be reached for as long as the client's `timeoutMs`, `closed` when the client was closed, or the reason of
- * the signal. Leaving the loop ends the watch. One watch can be iterated once.
+ * What becomes of some keys, as an endless async iterable of events. It ends with an error: ClientError `unreachable`
+ * when no node of a working cluster could be reached for as long as the client's `timeoutMs`, `closed` when the client
+ * was closed, or the reason of the signal. Leaving the loop ends the watch. One watch can be iterated once.
  */
 export class Watch implements AsyncIterable<WatchEvent> {
   readonly #nodes: Nodes;
@@ -30,6 +30,8 @@ export class Watch implements AsyncIterable<WatchEvent> {
   #toldOfEntry = 0;
   /** The connection broke while the present state was being told. */
   #isResetBroken = false;
+  /** When a node first turned out to be of no use, and so did all since then; null: the latest one was of use. */
+  #uselessSince: number | null = null;
 
   /** Made by `Client.watch`. `signal` ends it. */
   constructor(
@@ -76,8 +78,8 @@ export class Watch implements AsyncIterable<WatchEvent> {
         this.#lost = connection.address;
         this.#signal.throwIfAborted();
         this.#isResetBroken ||= isReset;
-        if (error instanceof Error) return;
-        throw error;
+        if (!(error instanceof Error)) throw error;
+        return this.#onLost(connection, error);
       }
       const { watch: _, ...event } = line;
       if (event.type === "reset") isReset = true;
@@ -99,6 +101,15 @@ export class Watch implements AsyncIterable<WatchEvent> {
       }
       if (!wasTold) yield event as unknown as WatchEvent;
     }
+  }
+
+  /** A node that is cut off from the others opens a watch too: such nodes are not tried for ever. */
+  #onLost({ isOfUse }: WatchConnection, { message }: Error): void {
+    const now = performance.now();
+    if (isOfUse) this.#uselessSince = null;
+    else this.#uselessSince ??= now;
+    if (now - (this.#uselessSince ?? now) <= this.#timeoutMs) return;
+    throw new ClientError("unreachable", `the watch cannot be told anything: ${message}`, { definite: true });
   }
 
   /** To the first node that opens the watch and knows all that is missing; if none does, to one that begins anew. */

@@ -33,6 +33,8 @@ export class WatchConnection {
   #reading: Promise<Uint8Array | null> | null = null;
   /** The node owes an answer. */
   #isAsked = false;
+  /** The node has told an event, or has shown that it belongs to a working cluster. */
+  isOfUse = false;
 
   private constructor(address: string, conn: Deno.TcpConn) {
     this.address = address;
@@ -63,11 +65,13 @@ export class WatchConnection {
   async nextEvent(signal: AbortSignal): Promise<WatchLine> {
     for (;;) {
       const line = await this.#next(signal);
-      if (line.watch !== undefined && line.ok === undefined) return line;
-      this.#isAsked = false;
-      if (line.ok !== true) {
+      const isEvent = line.watch !== undefined && line.ok === undefined;
+      this.#isAsked &&= isEvent;
+      if (!isEvent && line.ok !== true) {
         throw new Error(`${this.address}: ${line.error?.message ?? "not a line of kvapp"}`);
       }
+      this.isOfUse = true;
+      if (isEvent) return line;
     }
   }
 

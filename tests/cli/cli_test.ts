@@ -1,24 +1,9 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { escapeControls } from "../../lib/cli/output.ts";
 import { version } from "../../lib/version.ts";
-import { type Ended, freePorts, kvapp, Running, withFolder } from "./processes.ts";
+import { type Ended, freePorts, kvapp, Running, withFolder, withNode } from "./processes.ts";
 
 const timeout = ["--timeout", "2000"];
-
-/** A single node on free ports, and the words that lead a client to it. */
-async function withNode(body: (cluster: string[], node: Running) => Promise<void>): Promise<void> {
-  await withFolder(async (folder) => {
-    const bind = `127.0.0.1:${freePorts(1)}`;
-    const node = new Running(["serve", "--bind", bind, "--data-dir", `${folder}/data`]);
-    try {
-      await node.until("leads term");
-      await body(["--cluster", bind], node);
-    } finally {
-      node.kill("SIGTERM");
-      assertEquals((await node.end()).code, 0, node.stderr);
-    }
-  });
-}
 
 Deno.test("version is the one of deno.json", async () => {
   const config = JSON.parse(await Deno.readTextFile(new URL("../../deno.json", import.meta.url)));
@@ -50,9 +35,11 @@ Deno.test("wrong usage is named with the nearest name and exits 2", async () => 
     [["serve", "--cluster", "a:1,b:1"], "give --node-id"],
     [["serve", "--heartbeat-interval", "500"], "--election-timeout-min"],
     [["serve", "--log-level", "loud"], "--log-level is error, warn, info, debug"],
-    [["client", "wacth"], "Unknown command: wacth."],
+    [["client", "wacth"], "Unknown command: wacth. Did you mean watch?"],
     [["client", "get"], "Usage: get <key>"],
     [["client", "get", "a", "b"], "Usage: get <key>"],
+    [["client", "get", "a", "--ttl", "5"], "get has no use for --ttl: it takes --stale --trace"],
+    [["client", "status", "--stale"], "status has no use for --stale: it takes no option"],
     [["client", "--cluster", "nowhere", "get", "a"], "expected host:port"],
     [["bench", "--workload", "putt"], "Did you mean put?"],
     [["bench", "--seconds", "0"], "--seconds is a number of seconds"],
@@ -71,7 +58,7 @@ Deno.test("completions name every command and option, and bash accepts them", as
   for (const shell of ["bash", "zsh", "fish"]) {
     const { code, stdout } = await kvapp(["completions", shell]);
     assertEquals(code, 0);
-    for (const word of ["serve", "completions", "delete", "election-timeout-min"]) {
+    for (const word of ["serve", "completions", "delete", "import", "if-new", "election-timeout-min"]) {
       assertStringIncludes(stdout, word);
     }
     assertEquals(stdout.includes("stop-with-stdin"), false, "hidden");
@@ -103,10 +90,23 @@ Deno.test("client carries out one operation, with the texts and exit codes of th
     assertEquals((await client("put", "empty", "")).stdout, "OK\n");
     assertEquals((await client("list", "--values")).stdout, "a\ttwo words\nb\t-5\nempty\t\n");
     assertEquals((await client("list", "--reverse", "--limit", "2")).stdout, "empty\nb\n");
+    assertEquals((await client("list", "--count")).stdout, "3\n");
     const failed = await client("put", "a", "x", "--if-version", "0");
     assertEquals(failed.code, 1);
     assertStringIncludes(failed.stderr, "kvapp: the condition does not hold");
-    assertEquals((await client("delete", "a")).stdout, "OK\n");
+    assertMatch(
+      (await client("put", "b", "6", "--previous", "--ttl", "600000")).stdout,
+      /^OK\nBefore, from version \d+: -5\n$/,
+    );
+    const traced = await client("get", "b", "--trace");
+    assertEquals(traced.stdout, "6\n");
+    assertMatch(traced.stderr, /^trace in ms: queue [\d.]+, .*total [\d.]+\n$/);
+    const { ttlMs, trace } = JSON.parse((await client("get", "b", "--json", "--trace")).stdout);
+    assert(ttlMs > 500_000 && ttlMs <= 600_000 && trace.totalMs >= 0, `${ttlMs} ${trace.totalMs}`);
+    assertEquals(
+      (await client("delete", "a", "--previous")).stdout.replace(/\d+/, "N"),
+      "OK\nBefore, from version N: two words\n",
+    );
     assertEquals((await client("delete", "a")).stdout, "Key not found\n");
     assertMatch((await client("ping")).stdout, /^127\.0\.0\.1:\d+ answered in [\d.]+ ms\n$/);
   });
@@ -153,8 +153,9 @@ Deno.test("the shell works from a pipe: answers only, and the exit code of the f
       (await shell("get a --stale\nlist --limit 1 a --values\n")).stdout,
       "-5 --json\na\t-5 --json\n",
     );
-    const late = await shell("put a x --if-version 0\nput -- b --if-version 0\nget b\n");
+    const late = await shell("put a x --if-version 0\nput a x --ttl=5\nput -- b --if-version 0\nget b\n");
     assertStringIncludes(late.stderr, "put takes --if-version before the key");
+    assertStringIncludes(late.stderr, "put takes --ttl=5 before the key");
     assertEquals([late.code, late.stdout], [2, "OK\n--if-version 0\n"]);
     const failed = await shell("gte a\nput a\nput --if-value no a 3\nget a\n");
     assertEquals(failed.code, 2);

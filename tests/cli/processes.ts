@@ -4,9 +4,13 @@
  * @module
  */
 
+import { assertEquals } from "@std/assert";
 import { fileURLToPath } from "node:url";
 
 const main = fileURLToPath(new URL("../../main.ts", import.meta.url));
+
+/** The words that start `kvapp`; its arguments follow. */
+export const kvappWords: readonly string[] = [Deno.execPath(), "run", "-A", main];
 
 /** How a command ended. */
 export interface Ended {
@@ -28,7 +32,7 @@ export class Running {
     args: readonly string[],
     options: { cwd?: string; stdin?: string; wrapper?: readonly [string, ...string[]] } = {},
   ) {
-    const words = [...options.wrapper ?? [], Deno.execPath(), "run", "-A", main, ...args];
+    const words = [...options.wrapper ?? [], ...kvappWords, ...args];
     this.#child = new Deno.Command(words[0]!, {
       args: words.slice(1),
       stdin: "piped",
@@ -106,6 +110,21 @@ export async function withFolder(body: (folder: string) => Promise<void>): Promi
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+}
+
+/** A single node on free ports, and the words that lead a client to it. */
+export async function withNode(body: (cluster: string[], node: Running) => Promise<void>): Promise<void> {
+  await withFolder(async (folder) => {
+    const bind = `127.0.0.1:${freePorts(1)}`;
+    const node = new Running(["serve", "--bind", bind, "--data-dir", `${folder}/data`]);
+    try {
+      await node.until("leads term");
+      await body(["--cluster", bind], node);
+    } finally {
+      node.kill("SIGTERM");
+      assertEquals((await node.end()).code, 0, node.stderr);
+    }
+  });
 }
 
 function isFree(port: number): boolean {

@@ -5,10 +5,10 @@
  * @module
  */
 
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { TextLineStream } from "@std/streams/text-line-stream";
 import { fileURLToPath } from "node:url";
-import { type Ended, kvapp } from "../cli/processes.ts";
+import { type Ended, kvapp, Running } from "../cli/processes.ts";
 import { steady, until, withCluster, within } from "./cluster.ts";
 
 const main = fileURLToPath(new URL("../../main.ts", import.meta.url));
@@ -100,6 +100,37 @@ Deno.test("status shows a dead node as unreachable, and a client of a minority e
       assertEquals(ended.code, 3, ended.stderr);
       assertStringIncludes(ended.stderr, "no answer within 1500 ms");
     }
+    const watching = new Running(["client", "--cluster", cluster.addresses, "--timeout", "1500", "watch"]);
+    const watched = await within(60_000, "the end of a watch that cannot be told anything", watching.end())
+      .catch((error) => {
+        watching.kill("SIGKILL");
+        throw error;
+      });
+    assertEquals(watched.code, 3, watched.stderr);
+    assertStringIncludes(watched.stderr, "cannot be told");
     assertEquals((await kvapp(["client", "--cluster", left.client, "get", "a", "--stale"])).code, 1);
+  });
+});
+
+Deno.test("import and watch go on when the leader is killed: each key is written once and told once", async () => {
+  await withCluster({ nodes: 3 }, async (cluster, folder) => {
+    const leader = await cluster.leader();
+    const keys = Array.from({ length: 20_000 }, (_, i) => `k${String(i).padStart(5, "0")}`);
+    const lines = keys.map((key) => `{"key":"${key}","value":"1"}\n`).join("");
+    await Deno.writeTextFile(`${folder}/keys`, lines);
+    const client = ["client", "--cluster", cluster.addresses];
+    const watching = new Running([...client, "watch", "--after", "0"]);
+    const importing = new Running([...client, "import", `${folder}/keys`]);
+    await watching.until("put k02000\t1\n");
+    await leader.kill();
+    const imported = await importing.end();
+    assertEquals(imported, { code: 0, stdout: "20,000 keys written\n", stderr: "" });
+    const exported = await kvapp([...client, "export"]);
+    assert(exported.stdout.replace(/,"version":\d+/g, "") === lines, "not what was imported");
+    const told = (): string[] => watching.stdout.split("\n").slice(0, -1);
+    await until("all is told", () => told().length >= keys.length || null);
+    assertEquals(told().sort(), keys.map((key) => `put ${key}\t1`));
+    watching.kill("SIGINT");
+    assertEquals((await watching.end()).code, 130);
   });
 });
