@@ -61,8 +61,10 @@ export async function exportKeys(
   return { text, exitCode: exitCodes.done };
 }
 
-function lineOf({ key, value, version }: ListedEntry): string {
-  return JSON.stringify({ key, value, version });
+/** A key that is about to go has a last millisecond, so that `import` takes its line. */
+function lineOf({ key, value, version, ttlMs }: ListedEntry): string {
+  const ttl = ttlMs === undefined ? {} : { ttlMs: Math.max(1, ttlMs) };
+  return JSON.stringify({ key, value, version, ...ttl });
 }
 
 /** Others write meanwhile, so there may be more or fewer at the end than there were at the beginning. */

@@ -208,6 +208,8 @@ export interface ListedEntry {
   value: string;
   /** Index of the write that made the value. */
   version: number;
+  /** Milliseconds until the key goes by itself, as far as the node knows. Absent: it stays. */
+  ttlMs?: number;
 }
 
 /** A node about itself. */

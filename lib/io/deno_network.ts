@@ -5,6 +5,7 @@
  * @module
  */
 
+import { setImmediate } from "node:timers";
 import { concat } from "../bytes.ts";
 import type { Connection, Listener, Network } from "./io.ts";
 
@@ -14,18 +15,33 @@ const connectTimeoutMs = 3000;
 const lingerMs = 3000;
 /** After a failed accept, most often for want of file descriptors, the next one waits. */
 const acceptRetryMs = 50;
+/** While accepts go on failing, this is said only so often: it may last, and the journal must not grow with it. */
+const acceptErrorMs = 60_000;
 /** The read buffer grows to this size as a connection proves busy: thousands may be idle. */
 const readBytesMax = 64 << 10;
 const readBytesMin = 4 << 10;
 /** Chunks are copied together into one write up to this size; a larger chunk is written as it is. */
 const writeBytesMax = 256 << 10;
 
-/** TCP over the system's sockets. `onAcceptError` hears of failed accepts, which are tried again. */
+/** TCP over the system's sockets. `onAcceptError` hears now and then of failed accepts, which are tried again. */
 export function denoNetwork(onAcceptError: (error: Error) => void = () => {}): Network {
   return {
     listen: (address, onConnection) => listen(address, onConnection, onAcceptError),
     connect: (address) => new TcpConnection(address),
   };
+}
+
+/** How many descriptors, for files and connections, this process may have open; Infinity when nobody tells. */
+export function descriptorsMax(): number {
+  const path = "/proc/self/limits";
+  if (Deno.build.os !== "linux") return Infinity;
+  if (Deno.permissions.querySync({ name: "read", path }).state !== "granted") return Infinity;
+  try {
+    return Number(/^Max open files +(\d+)/m.exec(Deno.readTextFileSync(path))?.[1] ?? Infinity);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable || error instanceof Deno.errors.NotFound) return Infinity;
+    throw error;
+  }
 }
 
 /** Splits "host:port". Throws when it is not of that form. */
@@ -53,12 +69,16 @@ function listen(
   }
   let isClosed = false;
   let retry: ReturnType<typeof setTimeout> | undefined;
+  let silentUntil = 0;
 
   /** A listener outlives a failed accept: otherwise the port would look alive and serve nobody. */
   async function waitAfter(error: unknown): Promise<null> {
     if (isClosed) return null;
-    const { message } = asError(error);
-    onAcceptError(new Error(`cannot accept a connection on ${address}: ${message}`, { cause: error }));
+    if (performance.now() >= silentUntil) {
+      silentUntil = performance.now() + acceptErrorMs;
+      const { message } = asError(error);
+      onAcceptError(new Error(`cannot accept a connection on ${address}: ${message}`, { cause: error }));
+    }
     await new Promise((resolve) => retry = setTimeout(resolve, acceptRetryMs));
     return null;
   }
@@ -196,6 +216,7 @@ class TcpConnection implements Connection {
       if (this.#isGone) return;
       if (count === null) break;
       if (!this.#isClosing) this.onData(buffer.subarray(0, count));
+      await nextTurn();
       if (count === buffer.length && count < readBytesMax) buffer = new Uint8Array(4 * count);
     }
     this.#hasEnded = true;
@@ -272,6 +293,22 @@ class TcpConnection implements Connection {
     this.#wake();
     queueMicrotask(() => this.onClose(error));
   }
+}
+
+let turn: Promise<void> | null = null;
+
+/**
+ * Resolves in the next turn of the event loop. Reads that find bytes at hand would otherwise follow one another for as
+ * long as one client sends, while timers, and so heartbeats, and all other connections wait.
+ */
+function nextTurn(): Promise<void> {
+  turn ??= new Promise((resolve) =>
+    setImmediate(() => {
+      turn = null;
+      resolve();
+    })
+  );
+  return turn;
 }
 
 function isToItself(tcp: Deno.TcpConn): boolean {

@@ -27,7 +27,8 @@ export interface GetReply {
 /** The answer to `list`. */
 export interface ListReply {
   ok: true;
-  entries: ListedEntry[];
+  /** As `get` would answer each, without what all have in common. */
+  entries: { key: string; value?: string; version: number; ttlMs?: number }[];
   /** The cursor of the next page, or null. */
   next: string | null;
   index: number;
@@ -50,8 +51,15 @@ export function getReply(
 }
 
 /** What `list` answers for a page. */
-export function listReply(page: Page, at: { index: number; ageMs?: number | null }): ListReply {
-  return { ok: true, ...page, ...at };
+export function listReply(
+  { entries, next }: Page,
+  at: { index: number; ageMs?: number | null; logTime?: number },
+): ListReply {
+  const { logTime = 0, ...moment } = at;
+  const told = entries.map(({ expiresAt, ...entry }) =>
+    expiresAt === undefined ? entry : { ...entry, ttlMs: Math.max(0, expiresAt - logTime) }
+  );
+  return { ok: true, entries: told, next, ...moment };
 }
 
 /** What `watch` answers. The events come after it. */

@@ -109,33 +109,41 @@ export class LineSplitter {
   /** Appends a copy. When it does not fit, the buffer doubles, so that a long line in pieces is not copied often. */
   #keep(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
-    if (this.#end + bytes.length > this.#buffer.length) {
-      const kept = this.rest;
-      const size = Math.max(256, (kept.length + bytes.length) * 2);
-      const isRightSize = this.#buffer.length >= size && this.#buffer.length <= 4 * size;
-      const buffer = isRightSize ? this.#buffer : allocate(size);
-      buffer.set(kept);
-      this.#start = 0;
-      this.#end = kept.length;
-      if (buffer !== this.#buffer) release(this.#buffer);
-      this.#buffer = buffer;
-    }
+    if (this.#end + bytes.length > this.#buffer.length) this.#makeRoom(bytes.length);
     this.#buffer.set(bytes, this.#end);
     this.#end += bytes.length;
+  }
+
+  #makeRoom(length: number): void {
+    const { buffer } = this.#buffer;
+    const kept = this.rest;
+    const size = Math.max(256, (kept.length + length) * 2);
+    const isRightSize = buffer.byteLength >= size && buffer.byteLength <= 4 * size;
+    const canGrow = buffer.resizable && buffer.byteLength < size && buffer.maxByteLength >= size;
+    const next = isRightSize || canGrow ? this.#buffer : allocate(size, 2 * this.lineBytesMax + idleBytesMax);
+    if (this.#start > 0 || next !== this.#buffer) next.set(kept);
+    if (canGrow) buffer.resize(size);
+    this.#start = 0;
+    this.#end = kept.length;
+    if (next !== this.#buffer) release(this.#buffer);
+    this.#buffer = next;
   }
 }
 
 const empty = new Uint8Array(0);
 
-/** A resizable buffer has pages of its own: the system gets them back, where an allocator would keep small holes. */
-function allocate(size: number): Uint8Array<ArrayBuffer> {
+/**
+ * A large buffer can grow up to `sizeMax` in place, and has pages of its own: the system gets them back, where an
+ * allocator would keep them. Many clients with long lines cost no copying then, and leave nothing behind.
+ */
+function allocate(size: number, sizeMax: number): Uint8Array<ArrayBuffer> {
   if (size <= idleBytesMax) return new Uint8Array(size);
-  return new Uint8Array(new ArrayBuffer(size, { maxByteLength: size }), 0, size);
+  return new Uint8Array(new ArrayBuffer(size, { maxByteLength: Math.max(size, sizeMax) }));
 }
 
 /** The memory goes back at once: left to the garbage collector, megabytes stay for as long as a node has little to do. */
 function release(bytes: Uint8Array<ArrayBuffer>): void {
-  if (bytes.length > 0) bytes.buffer.transfer(0);
+  if (bytes.length > 0) bytes.buffer.transferToFixedLength(0);
 }
 
 /** A line without its newline, nor the carriage return before it that telnet and Windows add. */

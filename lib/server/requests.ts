@@ -145,13 +145,13 @@ function get(request: GetRequest, call: RequestCall): void {
 }
 
 function list(request: ListRequest, call: RequestCall): void {
-  const { machine, listings, clock } = call.context;
+  const { machine, listings, clock, expiry } = call.context;
   const { options, count } = request;
   if (count) {
     return read(request, call, (at) => () => ({ ok: true, count: machine.store.count(options), ...at() }));
   }
   read(request, call, (at) => () => {
-    return listReply(listings.begin(machine, options, clock.now()), at());
+    return listReply(listings.begin(machine, options, clock.now()), { ...at(), logTime: expiry.logTime() });
   });
 }
 
@@ -161,7 +161,7 @@ function nextPage({ id, cursor, repeated }: NextPageRequest, { context, answer, 
     const page = context.listings.next(cursor, repeated, context.clock.now());
     if ("code" in page) return errorReply(id, page, trace?.report());
     const { index, ...listed } = page;
-    return encodeReply(id, listReply(listed, { index }), trace?.report());
+    return encodeReply(id, listReply(listed, { index, logTime: context.expiry.logTime() }), trace?.report());
   });
 }
 

@@ -124,6 +124,8 @@ Deno.test("import keeps the order of a key's lines, and --prefix, --if-new and t
     assertEquals((await client(["list", "n", "--values"])).stdout, "n0\t999\nn1\t997\nn2\t998\nnew\t1\n");
     const { ttlMs } = JSON.parse((await client(["--json", "get", "new"])).stdout);
     assert(ttlMs > 500_000 && ttlMs <= 600_000, `${ttlMs}`);
+    const exported = (await client(["export", "--prefix", "ne"])).stdout;
+    assertMatch(exported, /^\{"key":"new","value":"1","version":\d+,"ttlMs":5\d{5}\}\n$/);
     assertEquals(
       (await client(["--json", "import", "-"], "\n")).stdout,
       '{"ok":true,"written":0,"skipped":0}\n',

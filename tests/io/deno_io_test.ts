@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import { setImmediate } from "node:timers";
 import { denoIo, denoNetwork, FolderLocked, openFolder } from "../../lib/io/deno_io.ts";
 import type { Connection, Disk } from "../../lib/io/io.ts";
 import { type Harness, testIo } from "./conformance.ts";
@@ -233,6 +234,25 @@ async function spyOnWrites(onWrite: (size: number) => void): Promise<() => void>
   return () => owner.write = write;
 }
 
+Deno.test("a connection whose other end never pauses is read once in a turn, so that others get theirs", async () => {
+  const [near, far] = await pair(freeAddress());
+  let readsOfTurn = 0, most = 0, received = 0;
+  const countTurn = (): void => {
+    readsOfTurn = 0;
+    if (received < 8 << 20) setImmediate(countTurn);
+  };
+  countTurn();
+  far.onData = (data) => {
+    most = Math.max(most, ++readsOfTurn);
+    received += data.length;
+    for (const end = performance.now() + 1; performance.now() < end;); // meanwhile more arrives
+  };
+  near.send(new Uint8Array(8 << 20));
+  await until("all is there", () => received === 8 << 20);
+  assertEquals(most, 1);
+  await close(near, far);
+});
+
 Deno.test("a connection that sends to an end that is gone is told by onClose", async () => {
   const [near, far] = await pair(freeAddress());
   let error: Error | null | undefined;
@@ -299,18 +319,25 @@ Deno.test({
         .pipeTo(new WritableStream({ write: (text) => void (output += text) }));
       await until("the server listens", () => output.includes("ready"));
 
-      const connections = Array.from({ length: 120 }, () => denoNetwork().connect(address));
-      await until("it runs out of descriptors", () =>
-        output.includes(`cannot accept a connection on ${address}: `));
-      await close(...connections);
       let answer = "";
-      const connection = denoNetwork().connect(address);
-      connection.onData = (data) =>
-        answer += new TextDecoder().decode(data);
-      connection.send(bytes("still there?"));
-      await until("it answers", () => answer === "still there?");
+      const ask = (connection: Connection, question: string): Promise<void> => {
+        connection.onData = (data) => answer += new TextDecoder().decode(data);
+        connection.send(bytes(question));
+        return until(`it answers ${question}`, () => answer.endsWith(question));
+      };
+      const early = denoNetwork().connect(address);
+      await ask(early, "are you there?");
+      const connections = Array.from({ length: 120 }, () => denoNetwork().connect(address));
+      const complaint = `cannot accept a connection on ${address}: `;
+      await until("it runs out of descriptors", () => output.includes(complaint));
+      await ask(early, "still there, for those who were?");
+      await new Promise((resolve) => setTimeout(resolve, 200)); // several more accepts fail
+      await close(...connections);
+      const late = denoNetwork().connect(address);
+      await ask(late, "still there, for all?");
+      assertEquals(output.split(complaint).length, 2, "it says so once");
 
-      await close(connection);
+      await close(early, late);
       server.kill("SIGKILL");
       await Promise.all([server.status, reading]);
     }),

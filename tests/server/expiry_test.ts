@@ -86,7 +86,7 @@ Deno.test("Expiry.onTick() writes nothing while no key is to go, and one entry a
   assert(raft.lastIndex - put >= 9 && raft.lastIndex - put <= 11, `${raft.lastIndex - put} entries in 10 s`);
 });
 
-Deno.test("getReply() tells how long a key has left", () => {
+Deno.test("getReply() and listReply() tell how long a key has left", () => {
   const cluster = new SmallCluster("time left");
   putFor(cluster, "a", 10_000);
   cluster.run(2500);
@@ -94,6 +94,9 @@ Deno.test("getReply() tells how long a key has left", () => {
   assert(Math.abs(atLeader.ttlMs as number - 7500) < 100, `${atLeader.ttlMs}`);
   const atFollower = cluster.client(cluster.follower).ask({ op: "get", key: "a" });
   assert(Math.abs(atFollower.ttlMs as number - 8000) < 700, `${atFollower.ttlMs}`);
+  const list = cluster.client(cluster.leader!).ask({ op: "list" });
+  const [entry] = list.entries as { ttlMs: number }[];
+  assert(Math.abs(entry!.ttlMs - 7500) < 100, `${entry!.ttlMs}`);
   cluster.client(cluster.leader!).ask({ op: "put", key: "a", value: "stays" });
   assertEquals("ttlMs" in cluster.client(cluster.leader!).ask({ op: "get", key: "a" }), false);
 });

@@ -58,7 +58,7 @@ export interface Reply {
   value?: string;
   deleted?: boolean;
   previous?: { value: string; version: number } | null;
-  entries?: { key: string; value: string; version: number }[];
+  entries?: { key: string; value: string; version: number; ttlMs?: number }[];
   next?: string | null;
   session?: string;
   error?: { code: string; definite: boolean; version?: number; leader?: { id: number } | null };
@@ -233,10 +233,11 @@ export class History {
     let keys = this.model.keysAt(reply.index).filter((key) => key.startsWith(prefix));
     if (lastKey !== undefined) keys = keys.slice(keys.indexOf(lastKey) + 1);
     const expected = keys.slice(0, limit).map((key) => {
-      const { index, value } = this.model.at(key, reply.index);
-      return { key, value, version: index };
+      const { index, value, expiresAt } = this.model.at(key, reply.index);
+      return { key, value, version: index, goes: expiresAt !== undefined };
     });
-    const same = JSON.stringify(expected) === JSON.stringify(reply.entries);
+    const given = reply.entries!.map(({ ttlMs, ...entry }) => ({ ...entry, goes: ttlMs !== undefined }));
+    const same = JSON.stringify(expected) === JSON.stringify(given);
     check(same, "I11", attempt, reply, `the list at that index is ${JSON.stringify(expected)}`);
     check(
       (reply.next === null) === (keys.length <= limit),

@@ -1,0 +1,288 @@
+/**
+ * One connection of a client: a stream of request lines and, in the same order, reply lines. What it can make the node
+ * hold is bounded: a client that does not read its replies is not read any more either. What it can make the node do
+ * before others get their turn is bounded too.
+ *
+ * @module
+ */
+
+import type { Connection } from "../io/io.ts";
+import { httpAnswer, isHttp, parseRequest, type Request } from "../protocol/client_protocol.ts";
+import { busy, errorReply, idleTooLong, lineTooLong, lineTooSlow } from "../protocol/errors.ts";
+import { LineSplitter, type Splitting } from "../protocol/lines.ts";
+import type { Limits } from "./options.ts";
+import type { Turns, Worker } from "./turns.ts";
+
+/** Gives the reply line of a request, once, or what makes it when there is room to send it. */
+export type Answer = (line: string | (() => string)) => void;
+
+/** A connection, as those see it who answer its requests. */
+export interface Caller {
+  /** Index of its latest write, which its next reads see; 0: none. */
+  lastWriteIndex: number;
+  /** Number of its latest watch. */
+  lastWatch: number;
+  /** How many watches it has. While it has one it stays open, also when it says nothing or will say nothing more. */
+  watches: number;
+  /** It sends nothing any more. Whether it still reads will only be seen when it is sent something. */
+  readonly inputEnded: boolean;
+  /** Lines beside the replies may be sent: it reads them. */
+  readonly hasRoom: boolean;
+  /** Sends lines beside the replies, at once. */
+  push(lines: string): void;
+}
+
+/** Takes a request. */
+export type OnRequest = (request: Request, answer: Answer, caller: Caller) => void;
+
+const encoder = new TextEncoder();
+
+/** Replies leave in pieces of about this many characters. */
+const pieceUnits = 256 << 10;
+/** What any client may have buffered, however much all others have. */
+const shareBytes = 64 << 10;
+/** Lines beside the replies are sent while no more than this waits to be read. */
+const pushedBytesMax = 256 << 10;
+
+/** What a client has to do with all others. */
+export interface ClientOwner {
+  onRequest: OnRequest;
+  onAnswered(): void;
+  onRoom(): void;
+  onGone(): void;
+  /** This client has so many bytes more, or less, buffered than before. */
+  onBuffered(bytes: number): void;
+  /** All clients together have as much buffered as the node holds. */
+  isCrowded(): boolean;
+  now(): number;
+  readonly turns: Turns;
+  send(bytes: Uint8Array): void;
+  close(): void;
+}
+
+/** The place of one reply in its connection's order. */
+interface Slot {
+  /** null: not there yet. */
+  line: string | (() => string) | null;
+}
+
+/** One client. */
+export class Client implements Caller, Worker {
+  lastWriteIndex = 0;
+  lastWatch = 0;
+  watches = 0;
+  inputEnded = false;
+  turn = 0;
+  usedMs = 0;
+  worksUntil = 0;
+  readonly #connection: Connection;
+  readonly #limits: Limits;
+  readonly #owner: ClientOwner;
+  readonly #splitter: LineSplitter;
+  /** Replies in the order of their requests; the first ones may be missing still. */
+  #slots: Slot[] = [];
+  #linesTaken = 0;
+  /** Nothing more is read; the connection closes when the last reply is sent. */
+  #isEnding = false;
+  #isPaused = false;
+  #isGone = false;
+  /** What of this client the node's sum contains. */
+  #bufferedBytes = 0;
+  /** When it last sent something, was sent something, or took all that it was sent. */
+  #activeAt: number;
+  /** When the first byte of the line came that is not whole yet; null: there is none, or it is not being read on. */
+  #lineBeganAt: number | null = null;
+  readonly #onLine = (line: Uint8Array): boolean => this.#takeLine(line);
+
+  constructor(connection: Connection, limits: Limits, owner: ClientOwner) {
+    this.#connection = connection;
+    this.#limits = limits;
+    this.#owner = owner;
+    this.#splitter = new LineSplitter(limits.requestLineBytesMax);
+    this.#activeAt = owner.now();
+    connection.onData = (bytes) => this.#owner.turns.run(this, () => this.#onData(bytes));
+    connection.onEnd = () => this.#owner.turns.run(this, () => this.#onEnd());
+    connection.onDrain = () => {
+      this.#activeAt = owner.now();
+      this.flush();
+      if (this.watches > 0) owner.onRoom();
+    };
+    connection.onClose = () => {
+      this.#isGone = true;
+      this.#splitter.clear();
+      owner.onBuffered(-this.#bufferedBytes);
+      owner.onGone();
+    };
+  }
+
+  /** Time passes: a client that leaves its line unfinished, or has nothing more to say, makes room for others. */
+  onTick(now: number): void {
+    const { partialLineMs, idleMs } = this.#limits;
+    if (this.#lineBeganAt !== null && now - this.#lineBeganAt >= partialLineMs) {
+      return this.#end(errorReply(undefined, lineTooSlow(partialLineMs)));
+    }
+    if (now - this.#activeAt < idleMs || this.watches > 0) return;
+    if (this.#connection.bufferedBytes > 0) this.destroy(); // it does not read
+    else if (this.#slots.length === 0 && !this.#isEnding) {
+      this.#end(errorReply(undefined, idleTooLong(idleMs)));
+    }
+  }
+
+  /** Reads on, if the client's share is not used up. */
+  #resume(): void {
+    this.#count();
+    if (this.#isFull) return;
+    this.#read(() => this.#splitter.resume(this.#onLine));
+    if (this.#isPaused && !this.#isFull) {
+      this.#isPaused = false;
+      this.#connection.resume();
+    }
+    if (this.inputEnded && !this.#isFull) this.#finishInput();
+  }
+
+  /** Sends the replies that are next in order, as far as there is room; the rest when the client has read. */
+  flush(): void {
+    if (!this.#isGone) this.#owner.turns.run(this, () => this.#flush());
+  }
+
+  goOn(): void {
+    this.flush();
+  }
+
+  #flush(): void {
+    let sent = 0, text = "";
+    while (!this.#owner.turns.isOver(this) && this.#hasRoom && sent < this.#slots.length) {
+      const { line } = this.#slots[sent]!;
+      if (line === null) break;
+      text += typeof line === "string" ? line : line();
+      sent++;
+      if (text.length < pieceUnits && sent < this.#slots.length) continue;
+      this.#send(text);
+      text = "";
+    }
+    if (text.length > 0) this.#send(text);
+    this.#slots.splice(0, sent);
+    if (this.#isDone) this.close();
+    else this.#resume();
+  }
+
+  /** Nothing more comes from the client, and nothing more goes to it. */
+  get #isDone(): boolean {
+    return this.#isEnding && this.#slots.length === 0 && (this.watches === 0 || !this.inputEnded);
+  }
+
+  get hasRoom(): boolean {
+    return !this.#isGone && this.#connection.bufferedBytes <= pushedBytesMax && this.#hasRoom;
+  }
+
+  push(lines: string): void {
+    if (!this.#isGone) this.#send(lines);
+  }
+
+  /** Sends what is queued, then closes. */
+  close(): void {
+    this.#isEnding = true;
+    this.#owner.close();
+  }
+
+  destroy(): void {
+    this.#connection.destroy();
+  }
+
+  #send(text: string): void {
+    this.#activeAt = this.#owner.now();
+    this.#owner.send(encoder.encode(text));
+    this.#count();
+  }
+
+  /** Keeps the node's sum of buffered bytes true. */
+  #count(): void {
+    if (this.#isGone) return;
+    const bytes = this.#connection.bufferedBytes + this.#splitter.bufferedBytes;
+    this.#owner.onBuffered(bytes - this.#bufferedBytes);
+    this.#bufferedBytes = bytes;
+  }
+
+  /** Replies may be sent: the client reads them, and does not hold what others need. */
+  get #hasRoom(): boolean {
+    const { bufferedBytes } = this.#connection;
+    return bufferedBytes === 0 || (bufferedBytes <= this.#limits.replyBytesMax && !this.#owner.isCrowded());
+  }
+
+  get #isFull(): boolean {
+    return this.#slots.length >= this.#limits.requestsInFlightMax || !this.#hasRoom ||
+      this.#owner.turns.isOver(this);
+  }
+
+  #onData(bytes: Uint8Array): void {
+    if (this.#isEnding) return;
+    this.#activeAt = this.#owner.now();
+    this.#read(() => this.#splitter.push(bytes, this.#onLine));
+    this.#count();
+    if (this.#splitter.bufferedBytes > shareBytes && this.#owner.isCrowded()) {
+      this.#end(errorReply(undefined, busy("this node holds as many unfinished lines as it takes", 1000)));
+    }
+    if (this.#isFull && !this.#isPaused) {
+      this.#isPaused = true;
+      if (!this.#owner.turns.isOver(this)) this.#lineBeganAt = null; // it cannot go on with its line, maybe for long
+      this.#connection.pause();
+    }
+  }
+
+  /** The client sends no more. It still gets its replies. */
+  #onEnd(): void {
+    this.inputEnded = true;
+    if (!this.#isFull) this.#finishInput();
+  }
+
+  /** A last line without a newline counts, as `printf '{"op":"ping"}' | nc` leaves it. */
+  #finishInput(): void {
+    const { rest } = this.#splitter;
+    if (rest.length > 0 && !this.#isEnding) this.#takeLine(rest.slice());
+    this.#isEnding = true;
+    if (this.#isDone) this.close();
+  }
+
+  /** Takes a line. False: the client's share is used up, the next one waits. */
+  #takeLine(line: Uint8Array): boolean {
+    if (this.#isEnding) return true;
+    const isFirst = this.#linesTaken === 0;
+    this.#linesTaken++;
+    const slot: Slot = { line: null };
+    this.#slots.push(slot);
+    if (isFirst && isHttp(line)) {
+      this.#isEnding = true;
+      this.#answer(slot, httpAnswer());
+      return true;
+    }
+    this.#owner.onRequest(parseRequest(line, this.#limits), (line) => this.#answer(slot, line), this);
+    return !this.#isFull;
+  }
+
+  /** Takes the lines that there are, and keeps in mind since when the last one is unfinished. */
+  #read(split: () => Splitting): void {
+    const linesBefore = this.#linesTaken;
+    const state = split();
+    if (state === "tooLong" && !this.#isEnding) {
+      this.#end(errorReply(undefined, lineTooLong(this.#limits.requestLineBytesMax)));
+    }
+    const isUnfinished = state === "more" && this.#splitter.bufferedBytes > 0 && !this.inputEnded;
+    const isNew = this.#linesTaken > linesBefore || this.#lineBeganAt === null;
+    if (!isUnfinished) this.#lineBeganAt = null;
+    else if (isNew) this.#lineBeganAt = this.#owner.now();
+  }
+
+  /** Reads no more; a last reply, then the end. */
+  #end(line: string): void {
+    this.#isEnding = true;
+    this.#lineBeganAt = null;
+    const slot: Slot = { line: null };
+    this.#slots.push(slot);
+    this.#answer(slot, line);
+  }
+
+  #answer(slot: Slot, line: string | (() => string)): void {
+    slot.line = line;
+    if (!this.#isGone) this.#owner.onAnswered();
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * Shares the turns of the event loop out among clients. One that has much to do goes on in the next turn, so that
+ * timers, and with them heartbeats, other nodes and clients with little to do are never kept waiting by it.
+ *
+ * @module
+ */
+
+import type { Clock } from "../io/io.ts";
+
+/** All clients together work so long in a turn: a small part of a heartbeat interval. */
+const turnMsMax = 10;
+/** However many there are, each gets this: enough for some requests, of one who sends few. */
+const workerMsMin = 0.1;
+
+/** Somebody whose work comes in parts. */
+export interface Worker {
+  /** Its last turn, how long it has worked in that, and until when it may do so at present. */
+  turn: number;
+  usedMs: number;
+  worksUntil: number;
+  /** Its next turn has come. */
+  goOn(): void;
+}
+
+/** The turns. */
+export class Turns {
+  readonly #clock: Clock;
+  #number = 0;
+  #usedMs = 0;
+  #turnMsMax = turnMsMax;
+  /** Those whose time is over, in the order in which they go on. */
+  readonly #waiting = new Set<Worker>();
+  #isNextDue = false;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Has a worker do a part of its work. It stops when it is over time; then its `goOn` is called in a later turn. */
+  run(worker: Worker, work: () => void): void {
+    if (worker.turn !== this.#number) worker.usedMs = 0;
+    worker.turn = this.#number;
+    const began = this.#clock.now();
+    const count = this.#waiting.size + (this.#waiting.has(worker) ? 0 : 1);
+    const share = this.#turnMsMax / count;
+    const left = Math.min(share - worker.usedMs, this.#turnMsMax - this.#usedMs);
+    worker.worksUntil = began + Math.max(left, workerMsMin - worker.usedMs);
+    work();
+    const ended = this.#clock.now();
+    worker.usedMs += ended - began;
+    this.#usedMs += ended - began;
+    if (ended < worker.worksUntil) return;
+    this.#waiting.add(worker);
+    this.#scheduleNext();
+  }
+
+  /** Whether the time of a worker that runs is over. */
+  isOver(worker: Worker): boolean {
+    return this.#clock.now() >= worker.worksUntil;
+  }
+
+  /** The event loop has come around. */
+  begin(): void {
+    this.#number++;
+    this.#usedMs = 0;
+  }
+
+  /** From now on nobody has to wait, because there will be no later turn. */
+  end(): void {
+    this.#turnMsMax = Infinity;
+  }
+
+  #scheduleNext(): void {
+    if (this.#isNextDue) return;
+    this.#isNextDue = true;
+    this.#clock.after(0, () => this.#next());
+  }
+
+  #next(): void {
+    this.#isNextDue = false;
+    this.begin();
+    for (const worker of [...this.#waiting]) {
+      if (this.#usedMs >= this.#turnMsMax) break;
+      this.#waiting.delete(worker);
+      worker.goOn();
+    }
+    if (this.#waiting.size > 0) this.#scheduleNext();
+  }
+}
