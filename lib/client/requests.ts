@@ -108,6 +108,7 @@ export class Requests {
       throw new ClientError(code, message, { definite, details: reply.error! });
     } catch (error) {
       if (!(error instanceof ConnectionLost) && !(error instanceof TimedOut)) throw error;
+      if (this.#closed) throw new ClientError("closed", "the client was closed", { definite: true });
       const message = `the list cannot go on, because its node is gone: ${error.message}. Begin it again`;
       throw new ClientError("cursorExpired", message, { definite: true, cause: error });
     }

@@ -43,6 +43,7 @@ export class Watch implements AsyncIterable<WatchEvent> {
     this.#options = options;
     this.#timeoutMs = timeoutMs;
     this.#signal = signal;
+    signal.addEventListener("abort", () => this.#connection?.close(), { once: true }); // also when nobody iterates
     this.#after = options.after;
   }
 
@@ -96,7 +97,7 @@ export class Watch implements AsyncIterable<WatchEvent> {
       const wasTold = event.more === true && passed < this.#toldOfEntry;
       if (event.more === true) this.#toldOfEntry = Math.max(this.#toldOfEntry, ++passed);
       else {
-        this.#after = event.index!;
+        this.#after = Math.max(this.#after!, event.index!);
         this.#toldOfEntry = passed = 0;
       }
       if (!wasTold) yield event as unknown as WatchEvent;

@@ -98,7 +98,7 @@ export class WatchConnection {
 
   async #ask(): Promise<void> {
     this.#isAsked = true;
-    await writeAll(this.#conn, new TextEncoder().encode('{"op":"list","keysOnly":true,"limit":1}\n'));
+    await writeAll(this.#conn, new TextEncoder().encode('{"op":"get","key":"\\u0000"}\n'));
   }
 
   async #read(signal: AbortSignal): Promise<Uint8Array | null | "silence"> {

@@ -42,6 +42,8 @@ export interface ListedEntry {
   /** Absent when only keys were asked for. */
   value?: string;
   version: number;
+  /** The key goes at this log time; absent: it stays. */
+  expiresAt?: number;
 }
 
 /** A part of the keys, in order. */
@@ -187,7 +189,7 @@ export class Keys {
     let units = 0;
     const pair: [string, Stored] = ["", { value: "", version: 0 }]; // the iterator fills it again and again
     const pairs = reverse ? this.#tree.entriesReversed(high, pair, true) : this.#tree.entries(low, pair);
-    for (const [sortable, { value, version }] of pairs) {
+    for (const [sortable, { value, version, expiresAt }] of pairs) {
       if (reverse ? sortable < low : sortable >= high) break;
       const key = fromSortable(sortable);
       units += key.length + (keysOnly ? 0 : value.length);
@@ -196,7 +198,9 @@ export class Keys {
         page.next = reverse ? page.entries.at(-1)!.key : key;
         break;
       }
-      page.entries.push(keysOnly ? { key, version } : { key, value, version });
+      const entry: ListedEntry = keysOnly ? { key, version } : { key, value, version };
+      if (expiresAt !== undefined) entry.expiresAt = expiresAt;
+      page.entries.push(entry);
     }
     return page;
   }

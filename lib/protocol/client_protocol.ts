@@ -112,6 +112,8 @@ const cursorBytesBeyondKey = 64;
 
 // Parsing time grows with the pieces of a text. Short lines cannot have many, and requests have a dozen.
 const simpleUnitsMax = 16 << 10;
+const blanks = [0x20, 0x09, 0x0d];
+const brackets = [0x7b, 0x5b];
 const piecesMax = 4096;
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -142,6 +144,11 @@ function withExample(error: RequestError, line: Uint8Array): RequestError {
 }
 
 function parseObject(line: Uint8Array): Fields {
+  if (line.length > simpleUnitsMax && !brackets.includes(line.find((byte) => !blanks.includes(byte))!)) {
+    // Many clients may send much of it at once: it is not looked at any further.
+    const message = 'the line does not begin with "{", and is too long to say more about it';
+    throw new BadRequest({ code: "badRequest", message, details: { position: 1 } });
+  }
   const text = decode(line);
   if (text.length > simpleUnitsMax && isIntricate(text, piecesMax)) {
     throw new BadRequest({

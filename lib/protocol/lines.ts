@@ -61,6 +61,11 @@ export class LineSplitter {
     return this.#settle();
   }
 
+  /** Keeps what comes, as if the caller had stopped at its last line. */
+  stop(): void {
+    if (this.#state === "more") this.#state = "stopped";
+  }
+
   /** Goes on after a stop with what was kept. */
   resume(onLine: OnLine): Splitting {
     if (this.#state !== "stopped") return this.#state;
@@ -138,7 +143,12 @@ const empty = new Uint8Array(0);
  */
 function allocate(size: number, sizeMax: number): Uint8Array<ArrayBuffer> {
   if (size <= idleBytesMax) return new Uint8Array(size);
-  return new Uint8Array(new ArrayBuffer(size, { maxByteLength: Math.max(size, sizeMax) }));
+  try {
+    return new Uint8Array(new ArrayBuffer(size, { maxByteLength: Math.max(size, sizeMax) }));
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return new Uint8Array(size); // a process may be given little address space
+  }
 }
 
 /** The memory goes back at once: left to the garbage collector, megabytes stay for as long as a node has little to do. */

@@ -54,6 +54,8 @@ export interface ClientOwner {
   onBuffered(bytes: number): void;
   /** All clients together have as much buffered as the node holds. */
   isCrowded(): boolean;
+  /** Ends those that hold most, until all others together hold less than the node may. */
+  makeRoom(): void;
   now(): number;
   readonly turns: Turns;
   send(bytes: Uint8Array): void;
@@ -108,9 +110,7 @@ export class Client implements Caller, Worker {
       if (this.watches > 0) owner.onRoom();
     };
     connection.onClose = () => {
-      this.#isGone = true;
-      this.#splitter.clear();
-      owner.onBuffered(-this.#bufferedBytes);
+      this.#letGo();
       owner.onGone();
     };
   }
@@ -121,8 +121,9 @@ export class Client implements Caller, Worker {
     if (this.#lineBeganAt !== null && now - this.#lineBeganAt >= partialLineMs) {
       return this.#end(errorReply(undefined, lineTooSlow(partialLineMs)));
     }
-    if (now - this.#activeAt < idleMs || this.watches > 0) return;
+    if (now - this.#activeAt < idleMs) return;
     if (this.#connection.bufferedBytes > 0) this.destroy(); // it does not read
+    else if (this.watches > 0) return;
     else if (this.#slots.length === 0 && !this.#isEnding) {
       this.#end(errorReply(undefined, idleTooLong(idleMs)));
     }
@@ -149,7 +150,13 @@ export class Client implements Caller, Worker {
     this.flush();
   }
 
+  get weight(): number {
+    return this.#splitter.bufferedBytes;
+  }
+
   #flush(): void {
+    if (this.#slots.length > 0 && this.#owner.isCrowded()) this.#owner.makeRoom();
+    if (this.#isGone) return;
     let sent = 0, text = "";
     while (!this.#owner.turns.isOver(this) && this.#hasRoom && sent < this.#slots.length) {
       const { line } = this.#slots[sent]!;
@@ -177,6 +184,7 @@ export class Client implements Caller, Worker {
 
   push(lines: string): void {
     if (!this.#isGone) this.#send(lines);
+    if (this.#owner.isCrowded()) this.#owner.makeRoom();
   }
 
   /** Sends what is queued, then closes. */
@@ -186,7 +194,20 @@ export class Client implements Caller, Worker {
   }
 
   destroy(): void {
+    this.#letGo();
     this.#connection.destroy();
+  }
+
+  /** What is buffered of this client, its own share aside. */
+  get excessBytes(): number {
+    return Math.max(0, this.#bufferedBytes - shareBytes);
+  }
+
+  #letGo(): void {
+    this.#isGone = true;
+    this.#splitter.clear();
+    this.#owner.onBuffered(-this.#bufferedBytes);
+    this.#bufferedBytes = 0;
   }
 
   #send(text: string): void {
@@ -217,6 +238,7 @@ export class Client implements Caller, Worker {
   #onData(bytes: Uint8Array): void {
     if (this.#isEnding) return;
     this.#activeAt = this.#owner.now();
+    if (this.#owner.turns.isOver(this)) this.#splitter.stop();
     this.#read(() => this.#splitter.push(bytes, this.#onLine));
     this.#count();
     if (this.#splitter.bufferedBytes > shareBytes && this.#owner.isCrowded()) {
@@ -238,7 +260,7 @@ export class Client implements Caller, Worker {
   /** A last line without a newline counts, as `printf '{"op":"ping"}' | nc` leaves it. */
   #finishInput(): void {
     const { rest } = this.#splitter;
-    if (rest.length > 0 && !this.#isEnding) this.#takeLine(rest.slice());
+    if (rest.length > 0 && !this.#isEnding) this.#takeLine(rest);
     this.#isEnding = true;
     if (this.#isDone) this.close();
   }
@@ -276,6 +298,8 @@ export class Client implements Caller, Worker {
   #end(line: string): void {
     this.#isEnding = true;
     this.#lineBeganAt = null;
+    this.#splitter.clear();
+    this.#count();
     const slot: Slot = { line: null };
     this.#slots.push(slot);
     this.#answer(slot, line);

@@ -77,6 +77,7 @@ export class ClientConnections {
       },
       onBuffered: (bytes) => this.#bufferedBytes += bytes,
       isCrowded: () => this.#bufferedBytes > this.#limits.clientBytesMax,
+      makeRoom: () => this.#makeRoom(),
       now: () => this.#clock.now(),
       turns: this.#turns,
       send: (bytes) => this.#delayed(() => connection.send(bytes)),
@@ -93,6 +94,18 @@ export class ClientConnections {
     const error = busy(`this node has ${this.#clients.size} client connections, as many as it takes`, 1000);
     connection.send(encoder.encode(errorReply(undefined, error)));
     connection.close();
+  }
+
+  /** Whoever does not read, or leaves long lines unfinished, must not keep the others from being served. */
+  #makeRoom(): void {
+    while (this.#bufferedBytes > this.#limits.clientBytesMax) {
+      let most: Client | null = null;
+      for (const client of this.#clients) {
+        if (client.excessBytes > (most?.excessBytes ?? 0)) most = client;
+      }
+      if (most === null) return;
+      most.destroy();
+    }
   }
 
   /** Sends all replies that are there, one piece for each client. */

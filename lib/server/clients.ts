@@ -96,7 +96,7 @@ export class Clients {
   onTick(now: number): void {
     this.#pending.expire(now);
     this.connections.onTick(now);
-    this.#states.onTick(now);
+    this.#states.onTick(now, this.#node.machine);
     this.#watches.onTick(now);
     const { isOverloaded, isDiskFull } = this.#node;
     this.#expiry.onTick(!isOverloaded() && !isDiskFull());

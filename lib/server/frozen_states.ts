@@ -1,7 +1,7 @@
 /**
  * The keys as they were at some moments, for those who read them in parts: the pages of a list, and watches that begin
  * anew. A frozen state costs nothing when it is made, but keeps what is replaced later in memory; so they are few,
- * and go after a while whether somebody needs them or not.
+ * and go when nobody used them for a while, or when too much was replaced since.
  *
  * @module
  */
@@ -16,38 +16,49 @@ export interface FrozenState {
   /** null: it was taken away. */
   keys: FrozenKeys | null;
   usedAt: number;
-  readonly madeAt: number;
+  /** So much had been applied when it was made. */
+  readonly appliedBytes: number;
 }
 
 /** So many are kept. */
 export const frozenStatesMax = 64;
 /** One that nobody used for so long goes ... */
 const idleMs = 60_000;
-/** ... and so does one of this age: meanwhile all of the data may have been replaced. */
-const ageMs = 300_000;
+/** ... and so do those since which so much was applied: what was replaced by it is held in memory by them. */
+export const replacedBytesMax = 128 << 20;
 
 /** All frozen states, oldest first. */
 export class FrozenStates {
   readonly #states: FrozenState[] = [];
 
   /** The state now. Shared by all that ask before it changes. */
-  take({ store, appliedIndex }: StateMachine, now: number): FrozenState {
+  take({ store, appliedIndex, appliedBytes }: StateMachine, now: number): FrozenState {
     const newest = this.#states.at(-1);
     if (newest?.index === appliedIndex) {
       newest.usedAt = now;
       return newest;
     }
-    if (this.#states.length === frozenStatesMax) this.#states.shift()!.keys = null;
-    const state = { index: appliedIndex, keys: store.freezeKeys(), usedAt: now, madeAt: now };
+    if (this.#states.length === frozenStatesMax) {
+      const usedAt = Math.min(...this.#states.map((state) => state.usedAt));
+      this.#drop((state) => state.usedAt === usedAt);
+    }
+    const state = { index: appliedIndex, keys: store.freezeKeys(), usedAt: now, appliedBytes };
     this.#states.push(state);
     return state;
   }
 
-  /** Time passes. */
-  onTick(now: number): void {
+  /** Time passes, and entries were applied. */
+  onTick(now: number, { appliedBytes }: StateMachine): void {
+    if (this.#states.length === 0) return;
+    this.#drop((state) =>
+      now - state.usedAt >= idleMs || appliedBytes - state.appliedBytes >= replacedBytesMax
+    );
+  }
+
+  #drop(isDropped: (state: FrozenState) => boolean): void {
     for (let i = this.#states.length - 1; i >= 0; i--) {
       const state = this.#states[i]!;
-      if (now - state.usedAt < idleMs && now - state.madeAt < ageMs) continue;
+      if (!isDropped(state)) continue;
       state.keys = null;
       this.#states.splice(i, 1);
     }

@@ -108,7 +108,7 @@ function write({ id, command }: WriteRequest, { context, caller, answer, trace }
   if (trace !== null) context.traces.add(place.index, trace);
   const hasSession = command.op !== "session" && command.session !== undefined;
   context.pending.addWrite(place, context.clock.now(), hasSession, (outcome) => {
-    if (trace !== null) context.traces.delete(place.index);
+    if (trace !== null) context.traces.delete(place.index, trace);
     // A write that is given up is waited for by no read any more: its place may never be filled.
     if (!("ok" in outcome) && caller.lastWriteIndex === place.index) caller.lastWriteIndex = 0;
     const report = trace?.report();

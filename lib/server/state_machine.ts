@@ -17,6 +17,8 @@ export class StateMachine {
   store: Store = new Store();
   /** Index of the last entry that the store reflects. */
   appliedIndex = 0;
+  /** Bytes of all entries that were applied in this process. */
+  appliedBytes = 0;
   /** What the latest entries changed. */
   readonly history: WatchHistory;
 
@@ -29,6 +31,7 @@ export class StateMachine {
   apply(entry: Entry): Result | null {
     assert(entry.index === this.appliedIndex + 1, "entries are applied in order, each once");
     this.appliedIndex = entry.index;
+    this.appliedBytes += entry.line.length;
     if (entry.kind !== "command") return null;
     const result = this.store.apply(entry.command as Command, entry.index);
     const changes = this.store.takeChanges();

@@ -71,9 +71,9 @@ export class WriteTraces {
     if (this.#traces.size < tracedMax) this.#traces.set(index, trace);
   }
 
-  /** The write at that index was answered. */
-  delete(index: number): void {
-    this.#traces.delete(index);
+  /** The write at that index was answered. Another one may have taken its place in the log, and here. */
+  delete(index: number, trace: Trace): void {
+    if (this.#traces.get(index) === trace) this.#traces.delete(index);
   }
 
   /** These entries came to that step. */

@@ -9,8 +9,10 @@ import type { Clock } from "../io/io.ts";
 
 /** All clients together work so long in a turn: a small part of a heartbeat interval. */
 const turnMsMax = 10;
-/** However many there are, each gets this: enough for some requests, of one who sends few. */
+/** However many there are, each gets this: enough for some requests, of one who sends few ... */
 const workerMsMin = 0.1;
+/** ... until a turn has lasted so long: then all that comes yet waits for the next one. */
+const overtimeMsMax = 30;
 
 /** Somebody whose work comes in parts. */
 export interface Worker {
@@ -18,6 +20,8 @@ export interface Worker {
   turn: number;
   usedMs: number;
   worksUntil: number;
+  /** Bytes of what it has to do. */
+  readonly weight: number;
   /** Its next turn has come. */
   goOn(): void;
 }
@@ -44,7 +48,8 @@ export class Turns {
     const count = this.#waiting.size + (this.#waiting.has(worker) ? 0 : 1);
     const share = this.#turnMsMax / count;
     const left = Math.min(share - worker.usedMs, this.#turnMsMax - this.#usedMs);
-    worker.worksUntil = began + Math.max(left, workerMsMin - worker.usedMs);
+    const least = this.#usedMs < overtimeMsMax ? workerMsMin - worker.usedMs : 0;
+    worker.worksUntil = began + Math.max(left, least);
     work();
     const ended = this.#clock.now();
     worker.usedMs += ended - began;
@@ -70,6 +75,11 @@ export class Turns {
     this.#turnMsMax = Infinity;
   }
 
+  #goOn(worker: Worker): void {
+    this.#waiting.delete(worker);
+    worker.goOn();
+  }
+
   #scheduleNext(): void {
     if (this.#isNextDue) return;
     this.#isNextDue = true;
@@ -79,10 +89,14 @@ export class Turns {
   #next(): void {
     this.#isNextDue = false;
     this.begin();
-    for (const worker of [...this.#waiting]) {
+    // Those with little to do come first: they wait least and make others wait least. Who waits longest always goes on.
+    const [longest] = this.#waiting;
+    for (const worker of [...this.#waiting].sort((a, b) => a.weight - b.weight)) {
       if (this.#usedMs >= this.#turnMsMax) break;
-      this.#waiting.delete(worker);
-      worker.goOn();
+      this.#goOn(worker);
+    }
+    if (longest !== undefined && this.#waiting.has(longest) && longest.turn !== this.#number) {
+      this.#goOn(longest);
     }
     if (this.#waiting.size > 0) this.#scheduleNext();
   }

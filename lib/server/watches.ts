@@ -27,9 +27,11 @@ import type { StateMachine } from "./state_machine.ts";
 export const watchesPerCallerMax = 128;
 /** Events leave in pieces of about this many characters. */
 const pieceUnits = 64 << 10;
-/** In one round of work so many are told to all together; looking at an entry counts like so many. */
-const roundUnits = 1 << 20;
-const entryUnits = 32;
+/** In one round of work so many are told to all together; looking at an entry or a change counts like so many. */
+const roundUnits = 512 << 10;
+const lookUnits = 64;
+/** Changes of one entry that are looked at in one go. */
+const looksMax = 256;
 /** Keys of the present state that are looked up at once. */
 const pageKeys = 256;
 /** After so much silence a watch is told how far it is, when there is something new ... */
@@ -52,8 +54,10 @@ interface Watch {
   position: number | null;
   /** It was told something, so whatever it misses from now on it missed because it was slow. */
   hasBegun: boolean;
-  /** So many matching changes of that entry were told. */
-  toldOfEntry: number;
+  /** So many changes of that entry were looked at ... */
+  looked: number;
+  /** ... and this is the last one that matches: it is told once it is clear whether another one follows. */
+  held: Change | null;
   /** It begins anew: which state it is told, and the next key. */
   present: { state: FrozenState; start: string | null } | null;
   spokeAt: number;
@@ -103,7 +107,8 @@ export class Watches {
       said: told,
       position: history.seek(told),
       hasBegun: false,
-      toldOfEntry: 0,
+      looked: 0,
+      held: null,
       present: null,
       spokeAt: now,
     };
@@ -167,8 +172,9 @@ export class Watches {
       const isDue = silence >= (isEager ? progressMs : silenceMs);
       const isUpToDate = watch.isStarted && watch.position === history.end && watch.present === null;
       if (!isDue || !isUpToDate || !watch.caller.hasRoom) continue;
-      watch.told = watch.said = Math.max(watch.told, appliedIndex);
-      this.#say(watch, watch.head + progressTail(watch.told), now);
+      watch.told = Math.max(watch.told, appliedIndex);
+      watch.said = appliedIndex; // also to one that is only interested in what comes much later
+      this.#say(watch, watch.head + progressTail(appliedIndex), now);
     }
   }
 
@@ -178,10 +184,15 @@ export class Watches {
     let text = "", cost = 0;
     while (watch.caller.hasRoom && cost < units) {
       const before = text.length;
+      cost += lookUnits;
       if (watch.present !== null) text += this.#nextPresent(watch, now);
       else if (watch.position === history.end) break;
-      else text += this.#nextChanges(watch, now);
-      cost += entryUnits + text.length - before;
+      else {
+        const { looked } = watch;
+        text += this.#nextChanges(watch, now);
+        cost += lookUnits * Math.max(0, watch.looked - looked);
+      }
+      cost += text.length - before;
       if (text.length < pieceUnits) continue;
       this.#say(watch, text, now);
       text = "";
@@ -205,16 +216,20 @@ export class Watches {
     watch.hasBegun = true;
     let text = "";
     if (index > watch.told) {
-      const matching = changes.filter(({ key }) => matches(watch.range, key));
-      while (watch.toldOfEntry < matching.length) {
-        const change = matching[watch.toldOfEntry++]!;
-        text += watch.head + this.#tailOf(change, index, watch.toldOfEntry < matching.length);
-        if (text.length >= pieceUnits && watch.toldOfEntry < matching.length) return text;
+      const end = Math.min(changes.length, watch.looked + looksMax);
+      for (; watch.looked < end; watch.looked++) {
+        const change = changes[watch.looked]!;
+        if (!matches(watch.range, change.key)) continue;
+        if (watch.held !== null) text += watch.head + this.#tailOf(watch.held, index, true);
+        watch.held = change;
       }
+      if (end < changes.length) return text;
+      if (watch.held !== null) text += watch.head + this.#tailOf(watch.held, index, false);
+      if (watch.held !== null) watch.said = index;
       watch.told = index;
-      if (matching.length > 0) watch.said = index;
     }
-    watch.toldOfEntry = 0;
+    watch.looked = 0;
+    watch.held = null;
     watch.position!++;
     return text;
   }
@@ -224,7 +239,8 @@ export class Watches {
     const reason: ResetReason = isSlow ? "slow" : "historyGone";
     const state = this.#states.take(this.#machine, now);
     watch.present = { state, start: "" };
-    watch.toldOfEntry = 0;
+    watch.looked = 0;
+    watch.held = null;
     return watch.head + resetTail(state.index, reason);
   }
 

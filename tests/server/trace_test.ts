@@ -3,7 +3,7 @@ import { SmallCluster } from "./cluster.ts";
 
 type Times = Record<string, number> & { peers: Record<string, number> };
 
-Deno.test("Trace.report() tells of a write where its time went, and the parts make up the whole", () => {
+Deno.test("Trace.report() tells of a write where its time went", () => {
   const cluster = new SmallCluster("trace");
   const leader = cluster.leader!;
   const client = cluster.client(leader);

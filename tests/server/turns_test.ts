@@ -41,6 +41,7 @@ class Job implements Worker {
   usedMs = 0;
   worksUntil = 0;
   done = 0;
+  weight = 0;
 
   constructor(readonly loop: Loop, public parts: number, readonly msEach = 1) {
     this.goOn();

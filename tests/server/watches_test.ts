@@ -45,6 +45,28 @@ function fill(
   return client.replies.at(-1)!.index as number;
 }
 
+/** A connection that always has room, and its watch. */
+function openWatch(
+  watches: Watches,
+  options: { prefix?: string; after: number },
+): Caller & { pushed: string } {
+  const caller = {
+    lastWriteIndex: 0,
+    lastWatch: 0,
+    watches: 0,
+    inputEnded: false,
+    hasRoom: true,
+    pushed: "",
+    push(lines: string): void {
+      caller.pushed += lines;
+    },
+  };
+  const opened = watches.open({ op: "watch", id: undefined, ...options }, caller, 0);
+  assert("start" in opened);
+  opened.start();
+  return caller;
+}
+
 Deno.test("Watches.flush() tells every change of a prefix once, in order, on any node, from any index on", () => {
   const cluster = new SmallCluster("watch");
   const leader = cluster.client(cluster.leader!);
@@ -165,21 +187,8 @@ Deno.test("Watches.flush() tells many that come back at once a bounded part a ro
     const command = { op: "put", key: `k${index}`, value: "v".repeat(1000) };
     machine.apply({ index, term: 1, kind: "command", command, prevCrc: 0, crc: 0, line: new Uint8Array() });
   }
-  const pushed = Array.from({ length: 20 }, () => "");
-  pushed.forEach((_, i) => {
-    const caller: Caller = {
-      lastWriteIndex: 0,
-      lastWatch: 0,
-      watches: 0,
-      inputEnded: false,
-      hasRoom: true,
-      push: (lines) => void (pushed[i] += lines),
-    };
-    const opened = watches.open({ op: "watch", id: undefined, after: 0 }, caller, 0);
-    assert("start" in opened);
-    opened.start();
-  });
-  const length = (): number => pushed.reduce((sum, text) => sum + text.length, 0);
+  const callers = Array.from({ length: 20 }, () => openWatch(watches, { after: 0 }));
+  const length = (): number => callers.reduce((sum, { pushed }) => sum + pushed.length, 0);
   let rounds = 0;
   for (let isMore = true; isMore; rounds++) {
     const before = length();
@@ -187,8 +196,36 @@ Deno.test("Watches.flush() tells many that come back at once a bounded part a ro
     assertLess(length() - before, 1.1 * (1 << 20));
   }
   assertGreater(rounds, 50);
-  assertEquals(new Set(pushed).size, 1);
-  assertEquals(pushed[0]!.split("\n").length, 3001);
+  assertEquals(new Set(callers.map(({ pushed }) => pushed)).size, 1);
+  assertEquals(callers[0]!.pushed.split("\n").length, 3001);
+});
+
+Deno.test("Watches.flush() looks at an entry with many changes a part at a time, and tells its end from its middle", () => {
+  const machine = new StateMachine(32 << 20);
+  const watches = new Watches(machine, new FrozenStates(), 1000);
+  const add = (index: number, command: object): void =>
+    void machine.apply({
+      index,
+      term: 1,
+      kind: "command",
+      command,
+      prevCrc: 0,
+      crc: 0,
+      line: new Uint8Array(),
+    });
+  for (let index = 1; index <= 9000; index++) add(index, { op: "put", key: `k${index}`, value: "" });
+  const callers = Array.from(
+    { length: 500 },
+    (_, i) => openWatch(watches, { prefix: i === 0 ? "k89" : "x", after: 9000 }),
+  );
+  add(9001, { op: "deleteRange", prefix: "k" });
+  let rounds = 0;
+  for (let isMore = true; isMore; rounds++) isMore = watches.flush(0);
+  assertGreater(rounds, 300, "half a million looks and more are no single round");
+  const events = callers[0]!.pushed.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assertEquals(events.length, 111); // k89, k890 to k899, k8900 to k8999
+  assertEquals(events.filter(({ more }) => !more).map(({ key }) => key), [events.at(-1).key]);
+  assert(callers.slice(1).every(({ pushed }) => pushed === ""));
 });
 
 Deno.test("Watches.onTick() tells a silent watch how far it is, so that it can go on from there", () => {
