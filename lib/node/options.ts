@@ -98,7 +98,8 @@ function checkedLimits(limits: Partial<Limits>): Partial<Limits> {
 
 function secretOf(secret: Uint8Array | string | null = null): Uint8Array | null {
   if (secret === null) return null;
-  const bytes = typeof secret === "string" ? new TextEncoder().encode(secret) : secret;
+  // A text is most often what a file holds, and its last newline is no more a part of it than with `--secret-file`.
+  const bytes = typeof secret === "string" ? new TextEncoder().encode(secret.replace(/\n$/, "")) : secret;
   if (bytes.length >= secretBytesMin && bytes.length <= secretBytesMax) return bytes;
   throw new OptionError((name) =>
     `${name("secret")} has ${bytes.length} bytes and must have ${secretBytesMin} to ${secretBytesMax}`

@@ -18,7 +18,8 @@ import { smallSnapshots, snapshotEntries } from "./small_snapshots.ts";
 
 const isAll = Deno.env.get("KVAPP_HOSTILE") === "all";
 const seed = Deno.env.get("KVAPP_SEED") ?? "hostile";
-const canaryMsMax = 250;
+/** With a machine to itself; other tests that run beside it make everybody wait, so only far more would be told. */
+const canaryMsMax = isAll ? 250 : 2000;
 /** Where the machine keeps the canary waiting by itself, the clients may make it so many times worse. */
 const slowdownMax = 5;
 const mebibytesKept = 64;
