@@ -41,6 +41,8 @@ const encoder = new TextEncoder();
 const pieceUnits = 256 << 10;
 /** What any client may have buffered, however much all others have. */
 const shareBytes = 64 << 10;
+/** When the node holds too much, a client that has taken nothing of what it was sent for so long is let go. */
+const deafMs = 1000;
 /** Lines beside the replies are sent while no more than this waits to be read. */
 const pushedBytesMax = 256 << 10;
 
@@ -54,8 +56,10 @@ export interface ClientOwner {
   onBuffered(bytes: number): void;
   /** All clients together have as much buffered as the node holds. */
   isCrowded(): boolean;
-  /** Ends those that hold most, until all others together hold less than the node may. */
-  makeRoom(): void;
+  /** So much that not even a client without anything buffered gets a large reply. */
+  isOverfull(): boolean;
+  /** A reply is there that may be sent when clients together hold less. */
+  onDeferred(): void;
   now(): number;
   readonly turns: Turns;
   send(bytes: Uint8Array): void;
@@ -88,6 +92,9 @@ export class Client implements Caller, Worker {
   #isEnding = false;
   #isPaused = false;
   #isGone = false;
+  /** What it had not read when that was last looked at, and since when that has not become less. */
+  #unreadBytes = 0;
+  #unreadSince = 0;
   /** What of this client the node's sum contains. */
   #bufferedBytes = 0;
   /** When it last sent something, was sent something, or took all that it was sent. */
@@ -155,12 +162,14 @@ export class Client implements Caller, Worker {
   }
 
   #flush(): void {
-    if (this.#slots.length > 0 && this.#owner.isCrowded()) this.#owner.makeRoom();
-    if (this.#isGone) return;
     let sent = 0, text = "";
     while (!this.#owner.turns.isOver(this) && this.#hasRoom && sent < this.#slots.length) {
       const { line } = this.#slots[sent]!;
       if (line === null) break;
+      if (typeof line !== "string" && this.#owner.isOverfull()) {
+        this.#owner.onDeferred();
+        break;
+      }
       text += typeof line === "string" ? line : line();
       sent++;
       if (text.length < pieceUnits && sent < this.#slots.length) continue;
@@ -179,12 +188,12 @@ export class Client implements Caller, Worker {
   }
 
   get hasRoom(): boolean {
-    return !this.#isGone && this.#connection.bufferedBytes <= pushedBytesMax && this.#hasRoom;
+    const hasRoom = this.#connection.bufferedBytes <= pushedBytesMax && this.#hasRoom;
+    return !this.#isGone && hasRoom && !this.#owner.isOverfull();
   }
 
   push(lines: string): void {
     if (!this.#isGone) this.#send(lines);
-    if (this.#owner.isCrowded()) this.#owner.makeRoom();
   }
 
   /** Sends what is queued, then closes. */
@@ -198,9 +207,12 @@ export class Client implements Caller, Worker {
     this.#connection.destroy();
   }
 
-  /** What is buffered of this client, its own share aside. */
-  get excessBytes(): number {
-    return Math.max(0, this.#bufferedBytes - shareBytes);
+  /** When the node holds too much: whether this client has had more than its share unread for long. */
+  isDeaf(now: number): boolean {
+    const { bufferedBytes } = this.#connection;
+    if (bufferedBytes <= shareBytes || bufferedBytes < this.#unreadBytes) this.#unreadSince = now; // it reads
+    this.#unreadBytes = bufferedBytes;
+    return now - this.#unreadSince >= deafMs;
   }
 
   #letGo(): void {

@@ -29,6 +29,9 @@ const refusedMax = 64;
 /** How often is looked whether somebody waits too long: there may be thousands. */
 const lookMs = 1000;
 
+/** Clients together may hold so many times what they should: each of those that read gets one reply at a time then. */
+const overfull = 2;
+
 /** All client connections. */
 export class ClientConnections {
   readonly #clock: Clock;
@@ -77,7 +80,8 @@ export class ClientConnections {
       },
       onBuffered: (bytes) => this.#bufferedBytes += bytes,
       isCrowded: () => this.#bufferedBytes > this.#limits.clientBytesMax,
-      makeRoom: () => this.#makeRoom(),
+      isOverfull: () => this.#bufferedBytes > overfull * this.#limits.clientBytesMax,
+      onDeferred: () => this.#answered.add(client), // the next round of work looks again
       now: () => this.#clock.now(),
       turns: this.#turns,
       send: (bytes) => this.#delayed(() => connection.send(bytes)),
@@ -96,18 +100,6 @@ export class ClientConnections {
     connection.close();
   }
 
-  /** Whoever does not read, or leaves long lines unfinished, must not keep the others from being served. */
-  #makeRoom(): void {
-    while (this.#bufferedBytes > this.#limits.clientBytesMax) {
-      let most: Client | null = null;
-      for (const client of this.#clients) {
-        if (client.excessBytes > (most?.excessBytes ?? 0)) most = client;
-      }
-      if (most === null) return;
-      most.destroy();
-    }
-  }
-
   /** Sends all replies that are there, one piece for each client. */
   flush(): void {
     if (this.#answered.size === 0) return;
@@ -119,6 +111,9 @@ export class ClientConnections {
   /** Time passes. */
   onTick(now: number): void {
     this.#turns.begin();
+    if (this.#bufferedBytes > this.#limits.clientBytesMax) { // who does not read must not keep others from being served
+      for (const client of this.#clients) if (client.isDeaf(now)) client.destroy();
+    }
     if (now < this.#nextLookAt) return;
     this.#nextLookAt = now + lookMs;
     for (const client of this.#clients) client.onTick(now);

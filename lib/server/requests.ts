@@ -17,7 +17,7 @@ import type {
   WatchRequest,
   WriteRequest,
 } from "../protocol/client_protocol.ts";
-import { encodeReply, getReply, helpReply, listReply } from "../protocol/client_replies.ts";
+import { encodeReply, getReply, helpReply, listReply, type Reply } from "../protocol/client_replies.ts";
 import { busy, diskFull, errorReply, noLeader, notLeader, type RequestError } from "../protocol/errors.ts";
 import { operations } from "../protocol/operations.ts";
 import type { ProposalRefusal, Raft } from "../raft/raft.ts";
@@ -62,10 +62,13 @@ interface RequestCall {
 }
 
 /**
- * Looks at the store, and gives the reply that says what was seen there. A value that was seen is only referred to:
- * its text is made when it can be sent. A list, which may be long, is looked up only then.
+ * Looks at the store, and gives the reply line, or what makes it when it can be sent: a value that was seen is only
+ * referred to until then, unless it is small, and a list, which may be long, is looked up only then.
  */
-type Look = (at: () => Moment) => () => { readonly ok: true };
+type Look = (at: () => Moment) => Parameters<Answer>[0];
+
+/** A value of so many UTF-16 units is small: its reply is sent however much others have not read. */
+const smallUnits = 8 << 10;
 
 /** Which state an answer reflects. */
 interface Moment {
@@ -137,21 +140,29 @@ function refusal(reason: ProposalRefusal, { raft, clientAddressOf }: RequestCont
 
 function get(request: GetRequest, call: RequestCall): void {
   const { machine, expiry } = call.context;
+  const { id, key } = request;
   read(request, call, (at) => {
-    const found = machine.store.get(request.key);
+    const found = machine.store.get(key);
     const moment = { ...at(), logTime: found?.expiresAt === undefined ? 0 : expiry.logTime() };
-    return () => getReply(found, moment);
+    const line = (): string => encodeReply(id, getReply(found, moment), call.trace?.report());
+    return found === undefined || found.value.length <= smallUnits ? line() : line;
   });
 }
 
 function list(request: ListRequest, call: RequestCall): void {
   const { machine, listings, clock, expiry } = call.context;
-  const { options, count } = request;
+  const { id, options, count } = request;
+  const line = <R extends Reply>(reply: R): string => encodeReply(id, reply, call.trace?.report());
   if (count) {
-    return read(request, call, (at) => () => ({ ok: true, count: machine.store.count(options), ...at() }));
+    return read(
+      request,
+      call,
+      (at) => () => line({ ok: true, count: machine.store.count(options), ...at() }),
+    );
   }
   read(request, call, (at) => () => {
-    return listReply(listings.begin(machine, options, clock.now()), { ...at(), logTime: expiry.logTime() });
+    const page = listings.begin(machine, options, clock.now());
+    return line(listReply(page, { ...at(), logTime: expiry.logTime() }));
   });
 }
 
@@ -188,14 +199,12 @@ function read(
   look: Look,
 ): void {
   if (consistency === "stale") {
-    const seen = look(() => ({ index: context.machine.appliedIndex, ageMs: context.ageMs() }));
-    return answer(() => encodeReply(id, seen(), trace?.report()));
+    return answer(look(() => ({ index: context.machine.appliedIndex, ageMs: context.ageMs() })));
   }
   const order = { afterIndex: caller.lastWriteIndex, trace };
   context.pending.addRead(context.clock.now(), order, (error) => {
     if (error !== null) return answer(errorReply(id, error, trace?.report()));
-    const seen = look(() => ({ index: context.machine.appliedIndex }));
-    answer(() => encodeReply(id, seen(), trace?.report()));
+    answer(look(() => ({ index: context.machine.appliedIndex })));
   });
 }
 

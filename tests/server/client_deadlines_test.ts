@@ -147,3 +147,24 @@ Deno.test("ClientConnections.accept() holds only so many connections open to say
   assertEquals(texts.filter((text) => text === "").length, 36);
   listener.close();
 });
+
+Deno.test("ClientConnections.onTick() lets those go who read nothing while clients hold too much, and serves all others", () => {
+  const cluster = new SmallCluster("deaf", { size: 1, limits: { clientBytesMax: 1 << 20 } });
+  const leader = cluster.leader!;
+  const honest = cluster.client(leader);
+  honest.ask({ op: "put", key: "large", value: "v".repeat(1 << 20) });
+  honest.ask({ op: "put", key: "small", value: "v" });
+  const deaf = Array.from({ length: 20 }, () => cluster.client(leader));
+  for (const client of deaf) {
+    client.pause();
+    client.send({ op: "get", key: "large" });
+  }
+  cluster.run(500);
+  assertLess(cluster.bufferedBytes(leader), 4 << 20);
+  const before = cluster.world.scheduler.now;
+  assertEquals(honest.ask({ op: "get", key: "small" }).value, "v");
+  assertLess(cluster.world.scheduler.now - before, 100);
+  assertEquals((honest.ask({ op: "get", key: "large" }).value as string).length, 1 << 20);
+  assertLess(cluster.world.scheduler.now - before, 20_000);
+  assertEquals(honest.ask({ op: "status" }).ok, true);
+});
