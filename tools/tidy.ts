@@ -24,12 +24,16 @@ const layers: Record<string, string[]> = {
   "lib/io/io.ts": [],
   "lib/io/": ["node:", "@std/"],
   "lib/client/": ["lib/protocol/", "lib/kv/", "@std/"],
+  "lib/node/": ["lib/server/", "lib/storage/", "lib/io/", "lib/client/"],
+  "lib/verify/": [],
+  "lib/chaos/": ["lib/client/", "lib/verify/", "node:"],
   "lib/cli/": ["lib/", "node:", "@std/"],
-  "lib/": ["node:zlib"],
+  "lib/": ["node:zlib", "node:crypto"],
 };
 
 const pureFolders = /^lib\/(raft|kv|protocol|storage|server)\//;
-const denoFolders = /^(lib\/(io\/deno_\w+\.ts$|cli\/|client\/)|main\.ts$|tests\/|bench\/|tools\/)/;
+const denoFolders =
+  /^(lib\/(io\/deno_\w+\.ts$|cli\/|chaos\/|client\/|node\/)|main\.ts$|examples\/|tests\/|bench\/|tools\/)/;
 const namedTests = /^tests\/(raft|kv|protocol|storage|server)\/.*_test\.ts$/;
 
 /** What pure code must get from its caller or from Io instead: time, chance, waiting, the outside. */

@@ -4,14 +4,16 @@
  * @module
  */
 
+import { type FaultKind, faultKinds } from "../chaos/faults.ts";
 import { type Client, connect } from "../client/client.ts";
 import { parseClientCluster } from "./addresses.ts";
 import { type Load, LoadConnection, openLoadConnection, type Tally } from "./bench_load.ts";
+import { runVerify, type VerifyPlan } from "./bench_verify.ts";
 import { CommandError, exitCodes, UsageError } from "./exit.ts";
 import type { Subcommand } from "./help.ts";
 import { Histogram } from "./histogram.ts";
 import { didYouMean, type Parsed } from "./options.ts";
-import { print, printError, writeToStderr } from "./output.ts";
+import { print, printError, showProgress } from "./output.ts";
 
 /** What a bench is told. */
 interface Plan {
@@ -37,22 +39,44 @@ const retryMs = 50;
 export const benchCommand: Subcommand = {
   name: "bench",
   summary: "puts load on a cluster and measures it",
-  usage: ["bench [--cluster HOST:PORT,...] [--workload put|get|mixed] [--clients N] [--pipeline N]"],
+  usage: [
+    "bench [--cluster HOST:PORT,...] [--workload put|get|mixed] [--clients N] [--pipeline N]",
+    "bench --verify [--cluster HOST:PORT,...] [--history FILE]",
+    "bench --verify --chaos kill,pause,partition [--nodes N] [--seconds S] [--seed TEXT]",
+  ],
   options: [
     { name: "cluster", value: "LIST", text: "raft or client addresses of some nodes (127.0.0.1:8080)" },
-    { name: "clients", value: "N", text: "connections (1)" },
+    { name: "clients", value: "N", text: "connections (1; to verify 8)" },
     { name: "pipeline", value: "N", text: "requests in flight on each connection (1)" },
     { name: "workload", value: "NAME", text: "put, get (linearizable) or mixed, half and half (put)" },
     { name: "value-bytes", value: "N", text: "size of a value (256)" },
-    { name: "keys", value: "N", text: "number of keys; get and mixed read at most 1000 (100000)" },
-    { name: "seconds", value: "S", text: "measured time (5)" },
+    {
+      name: "keys",
+      value: "N",
+      text: "number of keys; get and mixed read at most 1000 (100000; to verify 20)",
+    },
+    { name: "seconds", value: "S", text: "measured time (5; with --chaos 60)" },
     { name: "warmup", value: "S", text: "load before measuring starts (1)" },
     { name: "json", text: "print the figures as one JSON line" },
+    { name: "verify", text: "check whether what clients are told is linearizable" },
+    {
+      name: "chaos",
+      value: "LIST",
+      text: `break a cluster meanwhile: ${Object.keys(faultKinds).join(", ")}`,
+    },
+    { name: "nodes", value: "N", text: "with --chaos: nodes of the cluster that is broken (3)" },
+    { name: "seed", value: "TEXT", text: "to verify: what chance depends on (another one each time)" },
+    { name: "history", value: "FILE", text: "to verify: write what was done and told there, in any case" },
   ],
   details:
-    "Puts go to the leader, gets to all nodes in turn. The keys are key00000000 and so on: existing values of\n" +
-    "these keys are overwritten.",
+    `Puts go to the leader, gets to all nodes in turn. The keys are key00000000 and so on: existing values of
+these keys are overwritten. --verify uses other keys and removes them.
+
+--chaos starts a cluster of its own and every 3 seconds does one of these to it, as --seed decides:
+${Object.entries(faultKinds).map(([kind, text]) => `  ${kind.padEnd(10)} ${text}`).join("\n")}
+What shows a failure is written to files. Exit code 1: not linearizable, not known, or nodes that did not recover.`,
   async run(parsed) {
+    if (parsed.flag("verify")) return await runVerify(verifyPlanOf(parsed));
     const plan = planOf(parsed);
     await using client = await connect(plan.cluster, { sessions: false });
     const figures = await runBench(plan, client);
@@ -75,8 +99,50 @@ interface Figures {
   latencyMilliseconds: { p50: number; p90: number; p99: number; p999: number; max: number };
 }
 
-function planOf(parsed: Parsed): Plan {
+const nodesMax = 9;
+
+function verifyPlanOf(parsed: Parsed): VerifyPlan {
+  refuseWords(parsed);
+  for (const name of ["pipeline", "workload", "value-bytes", "warmup"]) {
+    if (parsed.text(name) !== undefined) throw new UsageError(`--${name} has no meaning with --verify`);
+  }
+  const chaos = [...new Set((parsed.text("chaos") ?? "").split(",").filter((kind) => kind !== ""))];
+  const isOwn = chaos.length > 0;
+  if (isOwn && parsed.text("cluster") !== undefined) {
+    throw new UsageError("--chaos breaks a cluster of its own: leave --cluster out");
+  }
+  if (!isOwn && parsed.text("nodes") !== undefined) {
+    throw new UsageError("--nodes has a meaning only with --chaos");
+  }
+  return {
+    cluster: isOwn ? null : parseClientCluster(parsed.text("cluster")),
+    clients: parsed.integer("clients", { min: 1, max: 1000 }) ?? 8,
+    keys: parsed.integer("keys", { min: 1, max: 10_000 }) ?? 20,
+    seconds: secondsOf(parsed, "seconds") ?? (isOwn ? 60 : 5),
+    operations: 0,
+    chaos: chaos.map(faultKindOf),
+    nodes: parsed.integer("nodes", { min: 1, max: nodesMax }) ?? 3,
+    seed: parsed.text("seed") ?? crypto.randomUUID().slice(0, 8),
+    history: parsed.text("history") ?? null,
+    json: parsed.flag("json"),
+  };
+}
+
+function faultKindOf(name: string): FaultKind {
+  if (Object.hasOwn(faultKinds, name)) return name as FaultKind;
+  const names = Object.keys(faultKinds);
+  throw new UsageError(`--chaos is a list of ${names.join(", ")}, not "${name}".${didYouMean(name, names)}`);
+}
+
+function refuseWords(parsed: Parsed): void {
   if (parsed.rest.length > 0) throw new UsageError(`bench takes no word, and "${parsed.rest[0]}" is one`);
+}
+
+function planOf(parsed: Parsed): Plan {
+  refuseWords(parsed);
+  for (const name of ["chaos", "nodes", "seed", "history"]) {
+    if (parsed.text(name) !== undefined) throw new UsageError(`--${name} has a meaning only with --verify`);
+  }
   const workload = parsed.text("workload") ?? "put";
   const known = workloads.find((name) => name === workload);
   if (known === undefined) {
@@ -125,7 +191,7 @@ async function runBench(plan: Plan, client: Client): Promise<Figures> {
     if (attempt > 0) await client.put(keyName(0), value); // a write ends at the leader
     return client.address ?? addresses[0]!;
   };
-  const stopProgress = plan.json || !Deno.stderr.isTerminal() ? () => {} : showProgress(tally);
+  const stopProgress = plan.json ? () => {} : showRate(tally);
   await Promise.all(
     Array.from({ length: clients }, (_, i) => drive(load, tally, (attempt) => place(i, attempt))),
   );
@@ -178,20 +244,16 @@ function keyName(number: number): string {
   return `key${String(number).padStart(8, "0")}`;
 }
 
-/** Shows the rate of the last second, each second. The function that it gives ends that. */
-function showProgress(tally: Tally): () => void {
+/** The rate of the last second, each second. */
+function showRate(tally: Tally): () => void {
   let before = 0;
   let seconds = 0;
-  const timer = setInterval(() => {
+  return showProgress(1000, () => {
     const { count } = tally.latencies;
     const rate = count === 0 ? "warming up" : `${(count - before).toLocaleString("en")} operations/s`;
-    writeToStderr(`\r${++seconds} s  ${rate}, ${tally.errors} errors   `);
     before = count;
-  }, 1000);
-  return () => {
-    clearInterval(timer);
-    writeToStderr("\r\x1b[K");
-  };
+    return `${++seconds} s  ${rate}, ${tally.errors} errors`;
+  });
 }
 
 function describe(figures: Figures): string {

@@ -6,7 +6,6 @@
  */
 
 import { resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { connect } from "../client/client.ts";
 import { clientPortOffset } from "../client/addresses.ts";
 import { ClientError } from "../client/errors.ts";
@@ -16,6 +15,7 @@ import { CommandError, exitCodes, UsageError } from "./exit.ts";
 import type { Subcommand } from "./help.ts";
 import type { Parsed } from "./options.ts";
 import { print, printError } from "./output.ts";
+import { programWords } from "./program.ts";
 import { secretOf, secretOption } from "./secret.ts";
 import { type Notices, runShell } from "./shell.ts";
 import { timingArguments, timingOf, timingOptions } from "./timing.ts";
@@ -129,12 +129,10 @@ function startNode(
     isStopping: () => boolean;
   },
 ): Node {
-  const main = Deno.mainModule.startsWith("file:") ? fileURLToPath(Deno.mainModule) : Deno.mainModule;
-  const program = Deno.build.standalone ? [Deno.execPath()] : [Deno.execPath(), "run", "-A", main];
   const serve = ["serve", "--node-id", `${id}`, "--bind", cluster[id - 1]!, "--cluster", cluster.join(",")];
   const verbose = parsed.flag("verbose") ? ["--verbose"] : [];
   const place = ["--data-dir", resolve(devFolder, `${id}`), ...secretArguments(parsed)];
-  const words = [...program, ...serve, ...place, ...timingArguments(parsed), ...verbose];
+  const words = [...programWords(), ...serve, ...place, ...timingArguments(parsed), ...verbose];
   const process = new Deno.Command(words[0]!, {
     args: [...words.slice(1), "--stop-with-stdin"],
     stdin: "piped",

@@ -42,7 +42,7 @@ const pieceUnits = 256 << 10;
 /** What any client may have buffered, however much all others have. */
 const shareBytes = 64 << 10;
 /** When the node holds too much, a client that has taken nothing of what it was sent for so long is let go. */
-const deafMs = 1000;
+const deafMs = 5000;
 /** Lines beside the replies are sent while no more than this waits to be read. */
 const pushedBytesMax = 256 << 10;
 

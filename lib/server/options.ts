@@ -86,7 +86,7 @@ export const defaultLimits: Limits = {
   partialLineMs: 60_000,
   requestsInFlightMax: 1024,
   replyBytesMax: 4 << 20,
-  clientBytesMax: 64 << 20,
+  clientBytesMax: 128 << 20,
   uncommittedBytesMax: 64 << 20,
   inflightBytesMax: 1 << 20,
   appendBytesMax: 256 << 10,

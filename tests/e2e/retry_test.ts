@@ -12,7 +12,7 @@ import { type Client, ClientError, connect } from "../../mod.ts";
 import { Random } from "../sim/random.ts";
 import { type TestCluster, until, withCluster } from "./cluster.ts";
 import { smallSnapshots } from "./small_snapshots.ts";
-import { moments, TcpProxy } from "./tcp_proxy.ts";
+import { moments, RequestCutter } from "./tcp_proxy.ts";
 
 const writes = Number(Deno.env.get("KVAPP_RETRIES") ?? 1200);
 /** A leader is killed in the middle of so many writes ... */
@@ -114,7 +114,7 @@ async function run(
   const result: Run = { written: [], state: new Map(), sent: 0, entries: 0, cuts: {}, kills: 0, installs: 0 };
   await withCluster({ nodes: 3, start: false, wrapper: smallSnapshots }, async (cluster) => {
     const random = new Random(Deno.env.get("KVAPP_SEED") ?? "retries");
-    const proxies = await Promise.all(cluster.nodes.map((node) => TcpProxy.open(node.client)));
+    const proxies = await Promise.all(cluster.nodes.map((node) => RequestCutter.open(node.client)));
     const addresses = proxies.map((proxy) => proxy.address);
     const start = (id: number) => cluster.nodes[id - 1]!.start("--advertise-client", addresses[id - 1]!);
     for (const { id } of cluster.nodes) start(id);

@@ -206,3 +206,15 @@ Deno.test("describeMessage() counts entries rather than shows them", () => {
   const text = describeMessage(appendEntries(log, { term: 7, prevLogIndex: 2, count: 1 }));
   assertMatch(text, /^appendEntries from 2 to 1: \{.*"entries":1[,}]/);
 });
+
+Deno.test("PeerReader.take() refuses a control line in which any bit has flipped, or takes it for the same", () => {
+  const line = encodeMessage(voteResponse({ term: 7, voteGranted: false }));
+  const [expected] = read(line);
+  for (let bit = 0; bit < 8 * (line.length - 1); bit++) {
+    const flipped = line.slice();
+    flipped[bit >> 3]! ^= 1 << (bit & 7);
+    if (flipped.includes(10, 0) && flipped.indexOf(10) < line.length - 1) continue; // two lines, neither of them whole
+    const input = new PeerReader().take(flipped, known);
+    if (typeof input !== "string") assertEquals({ ...input, ...expected as object }, input, `bit ${bit}`);
+  }
+});
