@@ -5,7 +5,6 @@
  * @module
  */
 
-import { setImmediate } from "node:timers";
 import { concat } from "../bytes.ts";
 import type { Connection, Listener, Network } from "./io.ts";
 
@@ -20,8 +19,6 @@ const acceptErrorMs = 60_000;
 /** The read buffer grows to this size as a connection proves busy: thousands may be idle. */
 const readBytesMax = 64 << 10;
 const readBytesMin = 4 << 10;
-/** So many connections that send much read on in a turn of the event loop. */
-const readersPerTurn = 16;
 /** Chunks are copied together into one write up to this size; a larger chunk is written as it is. */
 const writeBytesMax = 256 << 10;
 
@@ -218,7 +215,6 @@ class TcpConnection implements Connection {
       if (this.#isGone) return;
       if (count === null) break;
       if (!this.#isClosing) this.onData(buffer.subarray(0, count));
-      if (count >= readBytesMin) await nextTurn();
       if (count === buffer.length && count < readBytesMax) buffer = new Uint8Array(4 * count);
     }
     this.#hasEnded = true;
@@ -295,26 +291,6 @@ class TcpConnection implements Connection {
     this.#wake();
     queueMicrotask(() => this.onClose(error));
   }
-}
-
-/** Those who go on with reading, in the order in which they came. */
-let readers: (() => void)[] = [];
-
-/**
- * Resolves in a later turn of the event loop. Reads that find bytes at hand would otherwise follow one another for as long
- * as one client sends, while timers, and so heartbeats, and all other connections wait. And a runtime whose sockets
- * always have bytes at hand may not look at the others for seconds: so only a few of those go on in each turn.
- */
-function nextTurn(): Promise<void> {
-  if (readers.length === 0) setImmediate(releaseReaders);
-  return new Promise((resolve) => readers.push(resolve));
-}
-
-function releaseReaders(): void {
-  const released = readers.slice(0, readersPerTurn);
-  readers = readers.slice(readersPerTurn);
-  if (readers.length > 0) setImmediate(releaseReaders);
-  for (const goOn of released) goOn();
 }
 
 function isToItself(tcp: Deno.TcpConn): boolean {

@@ -121,14 +121,16 @@ export async function lineWithoutEnd({ client }: Target): Promise<void> {
 
 /**
  * Many clients that each leave a long line unfinished are told `busy` when together they hold too much. They come a few
- * at a time: a gigabyte at once would fill the memory that the system has for all connections, whoever's they are.
+ * at a time: a gigabyte at once would fill the memory that the system has for all connections, whoever's they are, and
+ * on a machine that is the attacker's too, the attack itself would keep the canary waiting.
  */
 export async function unfinishedLines({ client, isAll }: Target): Promise<void> {
   const bytes = new Uint8Array(1 << 20).fill(0x78);
   const connections: LineConnection[] = [];
   const answers: Promise<string | null>[] = [];
-  for (let wave = 0; wave < (isAll ? 50 : 10); wave++) {
-    const opened = await Promise.all(Array.from({ length: 20 }, () => LineConnection.open(client)));
+  for (let wave = 0; wave < (isAll ? 200 : 40); wave++) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const opened = await Promise.all(Array.from({ length: 5 }, () => LineConnection.open(client)));
     connections.push(...opened);
     answers.push(...opened.map((connection) => connection.line().catch(() => null)));
     await Promise.allSettled(opened.map((connection) => connection.send(bytes)));
@@ -169,10 +171,11 @@ export async function unreadReplies({ client }: Target): Promise<void> {
   }
 }
 
-/** Clients that come and go, in the middle of a line, of a request and of a reply. */
+/** Clients that come and go, some thousands a second, in the middle of a line, of a request and of a reply. */
 export async function comingsAndGoings({ client, isAll }: Target): Promise<void> {
   const lines = ["", "{", '{"op":"ping"}\n', '{"op":"get","key":"canary"}\n'.repeat(3)];
   for (let i = 0; i < (isAll ? 20_000 : 2000); i += 50) {
+    await new Promise((resolve) => setTimeout(resolve, 15));
     await Promise.all(Array.from({ length: 50 }, async (_, k) => {
       using connection = await LineConnection.open(client);
       const text = k === 0 ? '{"op":"get","key":"large"}\n' : lines[k % lines.length]!;

@@ -234,25 +234,6 @@ async function spyOnWrites(onWrite: (size: number) => void): Promise<() => void>
   return () => owner.write = write;
 }
 
-Deno.test("a connection whose other end never pauses is read once in a turn, so that others get theirs", async () => {
-  const [near, far] = await pair(freeAddress());
-  let readsOfTurn = 0, most = 0, received = 0;
-  const countTurn = (): void => {
-    readsOfTurn = 0;
-    if (received < 8 << 20) setImmediate(countTurn);
-  };
-  countTurn();
-  far.onData = (data) => {
-    most = Math.max(most, ++readsOfTurn);
-    received += data.length;
-    for (const end = performance.now() + 1; performance.now() < end;); // meanwhile more arrives
-  };
-  near.send(new Uint8Array(8 << 20));
-  await until("all is there", () => received === 8 << 20);
-  assertEquals(most, 1);
-  await close(near, far);
-});
-
 Deno.test("a connection that sends to an end that is gone is told by onClose", async () => {
   const [near, far] = await pair(freeAddress());
   let error: Error | null | undefined;
