@@ -1,5 +1,4 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
-import { setImmediate } from "node:timers";
 import { denoIo, denoNetwork, FolderLocked, openFolder } from "../../lib/io/deno_io.ts";
 import type { Connection, Disk } from "../../lib/io/io.ts";
 import { type Harness, testIo } from "./conformance.ts";
