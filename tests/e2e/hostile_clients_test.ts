@@ -1,7 +1,7 @@
 /**
  * Hostile clients at the client port of a real cluster, and a canary beside them: it is served as if it were alone, the
- * leader stays, memory comes back, and nothing that was refused gets into the log. `KVAPP_HOSTILE=all` does all of it,
- * which takes minutes, and says how the canary was served; `KVAPP_SEED` makes other lines.
+ * leader stays, memory comes back, and nothing that was refused gets into the log. `KVAPP_HOSTILE=all` runs the
+ * canary, which wants the machine to itself, and says how it was served; `KVAPP_SEED` makes other lines.
  *
  * @module
  */
@@ -18,8 +18,8 @@ import { smallSnapshots, snapshotEntries } from "./small_snapshots.ts";
 
 const isAll = Deno.env.get("KVAPP_HOSTILE") === "all";
 const seed = Deno.env.get("KVAPP_SEED") ?? "hostile";
-/** With a machine to itself; other tests that run beside it make everybody wait, so only far more would be told. */
-const canaryMsMax = isAll ? 250 : 2000;
+/** With a machine to itself. Where that cannot be had for certain, `KVAPP_CANARY_MS` allows more. */
+const canaryMsMax = Number(Deno.env.get("KVAPP_CANARY_MS") ?? 250);
 /** Where the machine keeps the canary waiting by itself, the clients may make it so many times worse. */
 const slowdownMax = 5;
 const mebibytesKept = 64;
@@ -76,44 +76,48 @@ async function p99During(canary: Canary, attack: () => Promise<void>, isInLog: b
   return quantile(samples.map(({ ms }) => ms), 0.99);
 }
 
-Deno.test(`a cluster serves a canary within ${canaryMsMax} ms while other clients are hostile in every way`, async () => {
-  await withCluster({ nodes: 3, args: steady, wrapper: collectable }, async (cluster) => {
-    const leader = await cluster.leader();
-    const { term } = (await leader.status())!;
-    const target = { client: leader.client, raft: leader.raft, seed, isAll };
-    await exchange(leader.client, [{ op: "put", key: attacks.largeKey, value: "x".repeat(1 << 20) }]);
-    await serveSome(leader.client);
-    using canary = new Canary(leader.client);
-    await until("the canary sings", () => canary.size >= samplesMin);
-    const before = await memoryOf(cluster);
-    const waitMs = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 1000));
-    const idleP99 = await p99During(canary, waitMs, false);
-    const p99Max = Math.max(canaryMsMax, slowdownMax * idleP99);
-    if (isAll) console.error(`undisturbed: p99 of the canary ${Math.round(idleP99)} ms`);
-    for (const attack of all) {
-      const isInLog = !withoutTrace.includes(attack);
-      let p99 = Infinity;
-      try {
-        for (let i = 0; i < triesMax && p99 >= p99Max; i++) {
-          const started = performance.now();
-          p99 = await p99During(canary, () => attack(target), isInLog);
-          const ms = Math.round(performance.now() - started);
-          if (isAll) console.error(`${attack.name}: ${ms} ms, p99 of the canary ${Math.round(p99)} ms`);
+Deno.test({
+  name: `a cluster serves a canary within ${canaryMsMax} ms while other clients are hostile in every way`,
+  ignore: !isAll, // other tests that run beside it would keep the canary waiting too
+  fn: async () => {
+    await withCluster({ nodes: 3, args: steady, wrapper: collectable }, async (cluster) => {
+      const leader = await cluster.leader();
+      const { term } = (await leader.status())!;
+      const target = { client: leader.client, raft: leader.raft, seed, isAll };
+      await exchange(leader.client, [{ op: "put", key: attacks.largeKey, value: "x".repeat(1 << 20) }]);
+      await serveSome(leader.client);
+      using canary = new Canary(leader.client);
+      await until("the canary sings", () => canary.size >= samplesMin);
+      const before = await memoryOf(cluster);
+      const waitMs = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 1000));
+      const idleP99 = await p99During(canary, waitMs, false);
+      const p99Max = Math.max(canaryMsMax, slowdownMax * idleP99);
+      if (isAll) console.error(`undisturbed: p99 of the canary ${Math.round(idleP99)} ms`);
+      for (const attack of all) {
+        const isInLog = !withoutTrace.includes(attack);
+        let p99 = Infinity;
+        try {
+          for (let i = 0; i < triesMax && p99 >= p99Max; i++) {
+            const started = performance.now();
+            p99 = await p99During(canary, () => attack(target), isInLog);
+            const ms = Math.round(performance.now() - started);
+            if (isAll) console.error(`${attack.name}: ${ms} ms, p99 of the canary ${Math.round(p99)} ms`);
+          }
+          assertLess(p99, p99Max, "the canary had to wait");
+          await until(`memory is back within ${mebibytesKept} MiB of ${before}`, async () => {
+            const now = await memoryOf(cluster);
+            if (isAll) console.error(`MiB before all: ${before}, now: ${now}`);
+            return now.every((mebibytes, i) => mebibytes <= before[i]! + mebibytesKept);
+          });
+        } catch (cause) {
+          throw new Error(`during ${attack.name}`, { cause });
         }
-        assertLess(p99, p99Max, "the canary had to wait");
-        await until(`memory is back within ${mebibytesKept} MiB of ${before}`, async () => {
-          const now = await memoryOf(cluster);
-          if (isAll) console.error(`MiB before all: ${before}, now: ${now}`);
-          return now.every((mebibytes, i) => mebibytes <= before[i]! + mebibytesKept);
-        });
-      } catch (cause) {
-        throw new Error(`during ${attack.name}`, { cause });
       }
-    }
-    const status = (await leader.status())!;
-    assertEquals([status.role, status.term], ["leader", term], "nobody may have been deposed");
-    await cluster.settled();
-  });
+      const status = (await leader.status())!;
+      assertEquals([status.role, status.term], ["leader", term], "nobody may have been deposed");
+      await cluster.settled();
+    });
+  },
 });
 
 /** Keys and values that get lost or become others where texts are handled carelessly. */
