@@ -38,6 +38,19 @@ export async function helloAs(node: TestNode, cluster: TestCluster, fields: Line
 /** Dials a node and goes through the handshake, with the secret if there is one. */
 export async function enter(node: TestNode, hello: Line, secret: string | null): Promise<LineConnection> {
   const connection = await LineConnection.open(node.raft);
+  try {
+    return await shakeHands(connection, node, { hello, secret });
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+}
+
+async function shakeHands(
+  connection: LineConnection,
+  node: TestNode,
+  { hello, secret }: { hello: Line; secret: string | null },
+): Promise<LineConnection> {
   const own = JSON.stringify(secret === null ? hello : { ...hello, challenge: "0123456789abcdef".repeat(2) });
   await connection.send(`${own}\n`);
   const their = await connection.line();
