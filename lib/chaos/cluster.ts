@@ -236,7 +236,8 @@ function freePorts(count: number): number[] {
   return [...ports];
 }
 
-function isFree(port: number): boolean {
+/** Whether nobody listens on that port of loopback. */
+export function isFree(port: number): boolean {
   try {
     Deno.listen({ hostname: "127.0.0.1", port }).close();
     return true;

@@ -14,10 +14,8 @@ import { Turns } from "./turns.ts";
 /** What is done with a connection's requests. */
 export interface ClientConnectionsOwner {
   onRequest: OnRequest;
-  /** There are replies to flush. */
+  /** There are replies to flush, or there is room again for lines beside them. */
   onWork(): void;
-  /** A connection has room again. */
-  onRoom(): void;
   /** A connection is gone. */
   onGone(caller: Caller): void;
 }
@@ -73,7 +71,7 @@ export class ClientConnections {
         this.#answered.add(client);
         this.#owner.onWork();
       },
-      onRoom: () => this.#owner.onRoom(),
+      onRoom: () => this.#owner.onWork(),
       onGone: () => {
         this.#clients.delete(client);
         this.#owner.onGone(client);

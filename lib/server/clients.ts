@@ -82,7 +82,6 @@ export class Clients {
         node.onWork();
       },
       onWork: () => node.onWork(),
-      onRoom: () => node.onWork(),
       onGone: (caller) => this.#watches.drop(caller),
     });
   }

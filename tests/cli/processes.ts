@@ -6,6 +6,7 @@
 
 import { assertEquals } from "@std/assert";
 import { fileURLToPath } from "node:url";
+import { isFree } from "../../lib/chaos/cluster.ts";
 
 const main = fileURLToPath(new URL("../../main.ts", import.meta.url));
 
@@ -125,14 +126,4 @@ export async function withNode(body: (cluster: string[], node: Running) => Promi
       assertEquals((await node.end()).code, 0, node.stderr);
     }
   });
-}
-
-function isFree(port: number): boolean {
-  try {
-    Deno.listen({ hostname: "127.0.0.1", port }).close();
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.AddrInUse) return false;
-    throw error;
-  }
 }

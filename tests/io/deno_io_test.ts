@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows
 import { denoIo, denoNetwork, FolderLocked, openFolder } from "../../lib/io/deno_io.ts";
 import type { Connection, Disk } from "../../lib/io/io.ts";
 import { type Harness, testIo } from "./conformance.ts";
+import { freeAddress, until } from "./real_outside.ts";
 
 testIo("denoIo()", async () => {
   const path = await Deno.makeTempDir();
@@ -18,19 +19,6 @@ testIo("denoIo()", async () => {
     },
   } satisfies Harness;
 });
-
-function freeAddress(): string {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return `127.0.0.1:${listener.addr.port}`;
-}
-
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`it did not happen within 10 s that ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-}
 
 async function withFolder(test: (path: string) => Promise<void>): Promise<void> {
   const path = await Deno.makeTempDir();

@@ -3,6 +3,7 @@ import { denoIo, openFolder } from "../../lib/io/deno_io.ts";
 import type { Connection, Io } from "../../lib/io/io.ts";
 import { Fuse } from "../../lib/node/fuse.ts";
 import { testIo } from "../io/conformance.ts";
+import { freeAddress, until } from "../io/real_outside.ts";
 
 /** An outside behind a fuse, on real files and sockets, and how to end it. */
 async function makeFused(onError: (error: unknown) => void) {
@@ -14,19 +15,6 @@ async function makeFused(onError: (error: unknown) => void) {
     await Deno.remove(path, { recursive: true });
   };
   return { fuse, close };
-}
-
-function freeAddress(): string {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return `127.0.0.1:${listener.addr.port}`;
-}
-
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`it did not happen within 10 s that ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
 }
 
 testIo("Fuse.io", async () => {

@@ -129,7 +129,7 @@ Deno.test("ClientConnections.accept() holds only so many connections open to say
     clock: denoClock(),
     limits: { ...defaultLimits, clientConnectionsMax: 0 },
     delayMs: 0,
-  }, { onRequest() {}, onWork() {}, onRoom() {}, onGone() {} });
+  }, { onRequest() {}, onWork() {}, onGone() {} });
   const address = { hostname: "127.0.0.1", port: 0 };
   const probe = Deno.listen(address);
   address.port = probe.addr.port;

@@ -7,7 +7,7 @@
 
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import type { Node } from "./cluster.ts";
-import { ScriptedCluster } from "./scripted_cluster.ts";
+import { comeTogether, ScriptedCluster } from "./scripted_cluster.ts";
 
 function serving(name: string, options: { nodes?: number; snapshotEntries?: number } = {}): {
   scene: ScriptedCluster;
@@ -18,11 +18,6 @@ function serving(name: string, options: { nodes?: number; snapshotEntries?: numb
   scene.start();
   scene.write("before");
   return { scene, leader: scene.leader() };
-}
-
-function comeTogether(scene: ScriptedCluster): void {
-  scene.write("after");
-  scene.checkAgreement();
 }
 
 function fill(scene: ScriptedCluster, name: string, count: number): void {

@@ -7,7 +7,7 @@
 
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import type { Node } from "./cluster.ts";
-import { ScriptedCluster } from "./scripted_cluster.ts";
+import { comeTogether, ScriptedCluster } from "./scripted_cluster.ts";
 
 /** Longest election timeout in fast mode. */
 const electionMs = 300;
@@ -38,12 +38,6 @@ function termsDuring(scene: ScriptedCluster, run: () => void): number {
   const before = term();
   run();
   return term() - before;
-}
-
-/** Everything is whole again, and everybody has all that was acknowledged. */
-function comeTogether(scene: ScriptedCluster): void {
-  scene.write("after");
-  scene.checkAgreement();
 }
 
 Deno.test("Raft.tick() of a follower that is cut off disturbs nobody, neither while it is alone nor when it is back (thesis 9.6)", () => {

@@ -239,3 +239,9 @@ export class ScriptedCluster {
     });
   }
 }
+
+/** Everything is whole again, and everybody has all that was acknowledged. */
+export function comeTogether(scene: ScriptedCluster): void {
+  scene.write("after");
+  scene.checkAgreement();
+}
