@@ -9,9 +9,11 @@ import { Connection } from "../client/connection.ts";
 import { untilAborted, within } from "../client/deadline.ts";
 import type { NodeStatus } from "../client/types.ts";
 import { PeerNetwork } from "./peer_network.ts";
+import { type ClaimedPorts, claimPorts } from "./ports.ts";
 
 /** How a cluster is to be. */
 export interface ClusterOptions {
+  /** At most 7. */
   nodes: number;
   /** Gets a folder and a journal for each node. */
   folder: string;
@@ -23,8 +25,6 @@ export interface ClusterOptions {
   random?: () => number;
 }
 
-// Above those that tests choose from and below those that systems give out: a node that comes back finds its port free.
-const portMin = 31_100, portMax = 32_700;
 const statusTimeoutMs = 500;
 const readyTimeoutMs = 60_000;
 const stopTimeoutMs = 12_000;
@@ -35,28 +35,32 @@ export class ChaosCluster {
   readonly nodes: ChaosNode[];
   readonly network: PeerNetwork;
 
-  private constructor(nodes: ChaosNode[], network: PeerNetwork) {
+  readonly #claimed: ClaimedPorts;
+
+  private constructor(nodes: ChaosNode[], network: PeerNetwork, claimed: ClaimedPorts) {
     this.nodes = nodes;
     this.network = network;
+    this.#claimed = claimed;
   }
 
   /** Starts all nodes; resolves when one leads that can write. */
   static async start(options: ClusterOptions): Promise<ChaosCluster> {
     const { nodes: count, folder, program, args = [], random = Math.random } = options;
-    const ports = freePorts(2 * count);
-    const network = await PeerNetwork.open(ports.slice(0, count), random);
+    const claimed = claimPorts();
+    const ports = claimed.ports.slice(0, count);
+    const network = await PeerNetwork.open(ports, random);
     const cluster = network.addresses.map((address, i) => `${i + 1}=${address}`).join(",");
-    const nodes = ports.slice(0, count).map((port, i) => {
-      const place = ["--bind", `127.0.0.1:${port}`, "--client-port", `${ports[count + i]}`];
+    const nodes = ports.map((port, i) => {
+      const place = ["--bind", `127.0.0.1:${port}`, "--client-port", `${port + 1000}`];
       const words = ["serve", "--node-id", `${i + 1}`, "--cluster", cluster, ...place];
       return new ChaosNode({
         id: i + 1,
-        client: `127.0.0.1:${ports[count + i]}`,
+        client: `127.0.0.1:${port + 1000}`,
         journal: `${folder}/${i + 1}.log`,
         words: [...program, ...words, "--data-dir", `${folder}/${i + 1}`, "--stop-with-stdin", ...args],
       });
     });
-    const all = new ChaosCluster(nodes, network);
+    const all = new ChaosCluster(nodes, network, claimed);
     try {
       for (const node of nodes) node.start();
       await all.leader();
@@ -93,6 +97,7 @@ export class ChaosCluster {
   async close(): Promise<void> {
     await Promise.all(this.nodes.map((node) => node.kill()));
     await this.network.close();
+    this.#claimed.release();
   }
 
   #throwIfEnded(): void {
@@ -223,26 +228,5 @@ function signal(process: Deno.ChildProcess, name: Deno.Signal): boolean {
   } catch (error) {
     if (!(error instanceof TypeError) && !(error instanceof Deno.errors.NotFound)) throw error;
     return false;
-  }
-}
-
-/** So many ports that nobody listens on. */
-function freePorts(count: number): number[] {
-  const ports = new Set<number>();
-  while (ports.size < count) {
-    const port = portMin + Math.floor(Math.random() * (portMax - portMin));
-    if (!ports.has(port) && isFree(port)) ports.add(port);
-  }
-  return [...ports];
-}
-
-/** Whether nobody listens on that port of loopback. */
-export function isFree(port: number): boolean {
-  try {
-    Deno.listen({ hostname: "127.0.0.1", port }).close();
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.AddrInUse) return false;
-    throw error;
   }
 }

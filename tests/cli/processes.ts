@@ -6,7 +6,7 @@
 
 import { assertEquals } from "@std/assert";
 import { fileURLToPath } from "node:url";
-import { isFree } from "../../lib/chaos/cluster.ts";
+import { claimPorts, isFree } from "../../lib/chaos/ports.ts";
 
 const main = fileURLToPath(new URL("../../main.ts", import.meta.url));
 
@@ -94,12 +94,16 @@ export function kvapp(
   return new Running(args, options).end();
 }
 
+/** What this file of tests has for itself, however many run at the same time. */
+const territory = claimPorts({ from: 20_000, size: 100 });
+
 /** The first of `count` ports in a row that are free, and so are those 1000 above. */
 export function freePorts(count: number): number {
+  const { ports } = territory;
   for (;;) {
-    const base = 20_000 + Math.floor(Math.random() * 10_000);
-    const ports = Array.from({ length: count }, (_, i) => base + i);
-    if (ports.every((port) => isFree(port) && isFree(port + 1000))) return base;
+    const at = Math.floor(Math.random() * (ports.length - count));
+    const found = ports.slice(at, at + count);
+    if (found.every((port) => isFree(port) && isFree(port + 1000))) return found[0]!;
   }
 }
 

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { claimPorts } from "../../lib/chaos/ports.ts";
 import type { ListedEntry, NodeStatus } from "../../mod.ts";
 import { type Ended, Running, withFolder } from "../cli/processes.ts";
 import { exchange } from "./line_connection.ts";
@@ -12,7 +13,6 @@ import { exchange } from "./line_connection.ts";
 /** Long enough for a machine that does ten other things; a condition that holds is found at once. */
 const patienceMs = 60_000;
 const pollMs = 10;
-const portsPerCluster = 8;
 
 /** A command that is given a node's own command as further arguments; none: that one runs by itself. */
 type Wrapper = readonly [string, ...string[]] | null;
@@ -211,11 +211,11 @@ export async function withCluster(
   options: { nodes: number; start?: boolean; args?: string[]; wrapper?: Wrapper },
   body: (cluster: TestCluster, folder: string) => Promise<void>,
 ): Promise<void> {
-  const claim = claimPorts();
+  const { ports, release } = claimPorts();
   try {
     await withFolder(async (folder) => {
       const { nodes, args = [], wrapper = null } = options;
-      const cluster = new TestCluster(folder, claim.ports.slice(0, nodes), { args, wrapper });
+      const cluster = new TestCluster(folder, ports.slice(0, nodes), { args, wrapper });
       try {
         if (options.start ?? true) cluster.start();
         await body(cluster, folder);
@@ -229,7 +229,7 @@ export async function withCluster(
       }
     });
   } finally {
-    claim.release();
+    release();
   }
 }
 
@@ -252,41 +252,5 @@ export async function within<T>(ms: number, what: string, promise: Promise<T>): 
     return await Promise.race([promise, late.promise]);
   } finally {
     clearTimeout(timer);
-  }
-}
-
-/**
- * Raft ports that no other test has, whichever run at the same time, with their client ports 1000 above. They lie below
- * those that systems give out themselves. Who listens on the last port of a block has the block.
- */
-function claimPorts(): { ports: number[]; release(): void } {
-  for (;;) {
-    const block = Math.floor(Math.random() * 5 * 125);
-    const first = 10_000 + 2000 * Math.floor(block / 125) + portsPerCluster * (block % 125);
-    const ports = Array.from({ length: portsPerCluster - 1 }, (_, i) => first + i);
-    const claim = tryListen(first + portsPerCluster - 1);
-    if (claim === null) continue;
-    if (ports.flatMap((port) => [port, port + 1000]).every(isFree)) {
-      return {
-        ports,
-        release: () => claim.close(),
-      };
-    }
-    claim.close();
-  }
-}
-
-function isFree(port: number): boolean {
-  const listener = tryListen(port);
-  listener?.close();
-  return listener !== null;
-}
-
-function tryListen(port: number): Deno.TcpListener | null {
-  try {
-    return Deno.listen({ hostname: "127.0.0.1", port });
-  } catch (error) {
-    if (error instanceof Deno.errors.AddrInUse) return null;
-    throw error;
   }
 }
