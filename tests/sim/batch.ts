@@ -8,8 +8,7 @@ import type { Outcome } from "./simulation.ts";
 
 /** Which seeds, and how. */
 export interface Batch {
-  first: number;
-  count: number;
+  seeds: readonly number[];
   /** Threads. */
   jobs: number;
   /** Begin no more seeds after the first failure. */
@@ -19,22 +18,21 @@ export interface Batch {
 }
 
 /** Runs a batch to its end. */
-export async function runBatch({ first, count, jobs, stopAtFailure, onOutcome }: Batch): Promise<void> {
-  let next = first;
-  const end = first + count;
+export async function runBatch({ seeds, jobs, stopAtFailure, onOutcome }: Batch): Promise<void> {
+  const left = [...seeds].reverse();
   const thread = async (): Promise<void> => {
     const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
     try {
-      while (next < end) {
-        const outcome = await ask(worker, next++);
-        if (outcome.failure !== null && stopAtFailure) next = end;
+      while (left.length > 0) {
+        const outcome = await ask(worker, left.pop()!);
+        if (outcome.failure !== null && stopAtFailure) left.length = 0;
         onOutcome(outcome);
       }
     } finally {
       worker.terminate();
     }
   };
-  await Promise.all(Array.from({ length: Math.min(jobs, count) }, thread));
+  await Promise.all(Array.from({ length: Math.min(jobs, seeds.length) }, thread));
 }
 
 function ask(worker: Worker, seed: number): Promise<Outcome> {

@@ -44,6 +44,10 @@ export class Cluster {
   mayStop = false;
   /** Snapshots that rotted while others made up for them. */
   rottenSnapshots = 0;
+  /** Reads that a follower asked its leader about, and the leader called off. */
+  cancelledReads = 0;
+  /** Folders that were lost whole, files that changed places, and nodes that found by themselves that theirs is damaged. */
+  readonly losses = { wiped: 0, swapped: 0, foundDamage: 0 };
   /** In half of the seeds the nodes prove to each other who they are. */
   readonly #secret: Uint8Array | null;
 
@@ -72,7 +76,10 @@ export class Cluster {
     }
     const durables = this.nodes.map((node) => node.durable);
     this.invariants = new Invariants(durables);
-    watchWire(world.network, durables, (id) => this.onVote(this.nodes[id - 1]!));
+    watchWire(world.network, durables, {
+      onVote: (id) => this.onVote(this.nodes[id - 1]!),
+      onReadCancelled: () => this.cancelledReads++,
+    });
   }
 
   /** The nodes that run. */
@@ -119,6 +126,7 @@ export class Cluster {
   /** The disk of a node that is down is empty from now on. */
   wipe(node: Node): void {
     this.world.note(node.machine.name, "gets an empty disk");
+    this.losses.wiped++;
     node.durable.beforeLoss();
     node.rottenIndex = 0;
     node.machine.disk.wipe();
@@ -140,6 +148,12 @@ export class Cluster {
   rot(node: Node, random: Random): void {
     const { durable, machine: { disk } } = node;
     const vouched = durable.vouchedIndex();
+    const names = random.pick(["log/", "snapshots/"]);
+    const [one, other] = random.shuffled(disk.durableNames().filter((name) => name.startsWith(names)));
+    if (random.chance(0.1) && one !== undefined && other !== undefined) {
+      node.rottenIndex = Math.max(node.rottenIndex, vouched);
+      return this.swap(node, one, other);
+    }
     const lines = durable.lines().filter(({ index, isMark }) =>
       index !== null && !isMark && index <= vouched
     );
@@ -182,6 +196,15 @@ export class Cluster {
     durable.afterLoss(file === "state.json");
   }
 
+  /** Two files of a node that is down have each other's contents from now on. */
+  swap({ durable, machine: { disk, name } }: Node, one: string, other: string): void {
+    this.world.note(name, `${one} and ${other} are swapped`);
+    durable.beforeLoss();
+    disk.swap(one, other);
+    durable.afterLoss(false);
+    this.losses.swapped++;
+  }
+
   /** Ends a node without warning. */
   crash(node: Node, kind: "power" | "kill"): void {
     if (node.server === null) return;
@@ -192,12 +215,19 @@ export class Cluster {
 
   /** Whether all nodes are up and hold the same, all of it committed and applied, under one leader. */
   get hasConverged(): boolean {
-    const [first] = this.nodes;
-    if (this.leader === null || this.up.length < this.nodes.length) return false;
-    const { commitIndex } = first!.server!.raft;
-    return this.nodes.every(({ server }) =>
+    return this.agree(this.nodes);
+  }
+
+  /** Whether these nodes do, and one of them leads. */
+  agree(nodes: readonly Node[]): boolean {
+    const { leader } = this;
+    if (leader === null || !nodes.includes(leader) || nodes.some(({ server }) => server === null)) {
+      return false;
+    }
+    const { commitIndex } = leader.server!.raft;
+    return nodes.every(({ server }) =>
       server!.raft.commitIndex === commitIndex && server!.raft.lastIndex === commitIndex &&
-      server!.appliedIndex === commitIndex && server!.raft.leaderId === this.leader!.id && server!.isAdmitted
+      server!.appliedIndex === commitIndex && server!.raft.leaderId === leader.id && server!.isAdmitted
     );
   }
 
@@ -218,6 +248,7 @@ export class Cluster {
   #checkRotten(node: Node, { raft }: Server): void {
     const { rottenIndex } = node;
     node.rottenIndex = 0;
+    if (rottenIndex > 0 && raft.admittedIndex === 0) this.losses.foundDamage++;
     if (raft.lastIndex >= rottenIndex || raft.admittedIndex === 0) return;
     throw new Violation(
       "I15",

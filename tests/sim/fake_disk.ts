@@ -56,6 +56,11 @@ export class FakeDisk {
   onDurable: (name: string, grown: boolean) => void = () => {};
   /** Files that a power cut left neither old nor new. */
   tornFiles = 0;
+  /** Power cuts that left of what was under way a part, nothing, or zeros. */
+  tornCrashes = 0;
+  /** Operations that failed, and those that found no room. */
+  failed = 0;
+  refused = 0;
 
   #visible = new Map<string, Contents>();
   #durable = new Map<string, Contents>();
@@ -118,7 +123,9 @@ export class FakeDisk {
     this.#busy.clear();
     this.failNext = false;
     if (!options.power) return;
-    for (const name of [...this.#unsynced.keys()].sort()) this.#settle(name);
+    let isTorn = false;
+    for (const name of [...this.#unsynced.keys()].sort()) isTorn = this.#settle(name) || isTorn;
+    if (isTorn) this.tornCrashes++;
     this.#visible = new Map(this.#durable);
   }
 
@@ -155,6 +162,15 @@ export class FakeDisk {
     }
   }
 
+  /** Each of two durable files has the other's contents from now on. */
+  swap(a: string, b: string): void {
+    for (const files of [this.#visible, this.#durable]) {
+      const [ofA, ofB] = [files.get(a) ?? null, files.get(b) ?? null];
+      set(files, a, ofB);
+      set(files, b, ofA);
+    }
+  }
+
   #start(
     life: Life,
     operation: { kind: Kind; name: string; contents: Contents | null; done: Done },
@@ -174,6 +190,7 @@ export class FakeDisk {
     this.scheduler.schedule(ms, life, `${fails ? "failed " : ""}${kind} ${name}`, () => {
       this.#busy.delete(name);
       if (fails) {
+        this.failed++;
         this.#settle(name);
         return done(new Error(`${kind} ${name}: input/output error`));
       }
@@ -192,6 +209,7 @@ export class FakeDisk {
     this.onStart(ms, kind);
     this.scheduler.schedule(ms, life, `full ${kind} ${name}`, () => {
       this.#busy.delete(name);
+      this.refused++;
       done(new DiskFull(`${kind} ${name}: no space left on device`));
     });
   }
@@ -202,8 +220,8 @@ export class FakeDisk {
     return (latencyMsMin + this.random.exponential(latencyMsMean)) * this.slowness + stall;
   }
 
-  /** Decides what of a file's unfinished operations became durable. */
-  #settle(name: string): void {
+  /** Decides what of a file's unfinished operations became durable. Returns whether some of it did not. */
+  #settle(name: string): boolean {
     const kinds = this.#unsynced.get(name) ?? [];
     this.#unsynced.delete(name);
     const old = this.#durable.get(name) ?? null;
@@ -212,9 +230,13 @@ export class FakeDisk {
     if (inPlace && (old !== null || this.random.chance(0.8))) set(this.#durable, name, this.#mix(old, next));
     else if (!inPlace && this.random.chance(0.5)) set(this.#durable, name, next);
     this.onDurable(name, false);
+    return (this.#durable.get(name) ?? null) !== next;
   }
 
-  /** Every page is old, zero or new; what was durable never becomes zero. The length follows one of the pages. */
+  /**
+   * Every page is old, zero or new; what was durable never becomes zero. The length follows one of the pages, or ends
+   * anywhere in what is new.
+   */
   #mix(old: Contents | null, next: Contents): Contents {
     const oldLength = old?.length ?? 0;
     const { pageBytes } = this.faults;
@@ -232,7 +254,8 @@ export class FakeDisk {
       if (fate === "new") bytes.set(next.buffer.subarray(from, end), from);
       if (fate !== "old") length = Math.max(length, end);
     }
-    if (seen.size === 1 && seen.has("new")) return next;
+    if (this.random.chance(0.2)) length = oldLength + this.random.below(Math.max(1, length - oldLength));
+    else if (seen.size === 1 && seen.has("new")) return next;
     if (length > oldLength) this.tornFiles++;
     return { buffer: bytes.subarray(0, length), length };
   }

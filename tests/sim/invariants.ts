@@ -58,6 +58,8 @@ export interface Seen {
   leaderChanges: number;
   truncations: number;
   rivalLeaders: number;
+  /** New leaders that found an entry of an older term on a majority of disks, not committed (figure 8). */
+  figure8s: number;
   /** Snapshots that nodes took of their own state, and that they took over from another node. */
   snapshots: number;
   installs: number;
@@ -74,6 +76,7 @@ export class Invariants {
     leaderChanges: 0,
     truncations: 0,
     rivalLeaders: 0,
+    figure8s: 0,
     snapshots: 0,
     installs: 0,
     interruptedInstalls: 0,
@@ -255,7 +258,16 @@ export class Invariants {
     while (++index <= lastIndex) crcs.push(raft.entryAt(index)!.crc);
   }
 
-  #checkNewLeader({ id, durable, crcs }: Watched, { currentTerm }: NodeView["raft"]): void {
+  /** The first entry that is not known to be committed lies on a majority of disks as this new leader has it. */
+  #isFigure8({ crcs }: Watched): boolean {
+    const next = this.committedIndex + 1;
+    const holders = this.#nodes.filter(({ durable }) => durable.has(next, crcs));
+    return next < crcs.length && holders.length * 2 > this.#nodes.length;
+  }
+
+  #checkNewLeader(node: Watched, { currentTerm }: NodeView["raft"]): void {
+    const { id, durable, crcs } = node;
+    if (this.#isFigure8(node)) this.seen.figure8s++;
     const rival = this.#leaders.get(currentTerm);
     check(
       rival === undefined || rival === id,

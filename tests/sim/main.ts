@@ -6,17 +6,23 @@
 
 import { parseArgs } from "@std/cli";
 import { addCounters, runBatch } from "./batch.ts";
+import { corpus } from "./corpus.ts";
+import { missingIn } from "./coverage.ts";
+import { addToLedger, commitOfCheckout } from "./ledger.ts";
 import { mutants, runMutant } from "./mutants.ts";
 import { enough } from "./scenario.ts";
 import { type Outcome, simulate } from "./simulation.ts";
 
-const usage = `Usage: deno task sim [--seeds N] [--seed S] [--jobs N] [--plant NAME] [--verbose]
+const usage =
+  `Usage: deno task sim [--seeds N] [--seed S] [--jobs N] [--plant NAME] [--verbose] [--corpus] [--ledger]
 
   --seeds N      how many seeds to run (default 100, or 1 with --verbose)
   --seed S       the first of them (default 1)
   --jobs N       threads (default: as many as there are processors)
   --stop         begin no more seeds after the first failure
   --verbose      print the whole trace
+  --corpus       run the seeds that failed once, and no others
+  --ledger       add a line for this run to tests/sim/ledger.ndjson
   --plant NAME   first put a known bug into a copy of the source: it must be found
                  ${Object.keys(mutants).join(", ")}
 `;
@@ -30,7 +36,7 @@ async function main(args: string[]): Promise<number> {
   const options = parseArgs(args, {
     // --planted is what a copy with a bug in it is told, for the command that it prints.
     string: ["seeds", "seed", "jobs", "plant", "planted"],
-    boolean: ["verbose", "help", "stop"],
+    boolean: ["verbose", "help", "stop", "corpus", "ledger"],
     unknown: (name) => {
       console.error(`unknown option ${name}\n\n${usage}`);
       Deno.exit(2);
@@ -46,11 +52,15 @@ async function main(args: string[]): Promise<number> {
   if (options.planted !== undefined) seeAgain = `deno task sim --plant ${options.planted}`;
   if (options.verbose) return runVerbosely(first, count);
   const jobs = numberOf("jobs", options.jobs, navigator.hardwareConcurrency);
-  return await run({ first, count, jobs, stopAtFailure: options.stop });
+  const seeds = options.corpus ? [...corpus.keys()] : Array.from({ length: count }, (_, i) => first + i);
+  const commit = options.ledger ? commitOfCheckout() : null;
+  return await run({ seeds, jobs, stopAtFailure: options.stop }, commit);
 }
 
+/** `commit`: the run goes into the ledger. */
 async function run(
-  batch: { first: number; count: number; jobs: number; stopAtFailure: boolean },
+  batch: { seeds: number[]; jobs: number; stopAtFailure: boolean },
+  commit: string | null,
 ): Promise<number> {
   const startedAt = performance.now();
   const total: Record<string, number> = {};
@@ -64,7 +74,7 @@ async function run(
       console.log(describeFailure(outcome));
     }
     if ((passed + failed) % 50 === 0) {
-      console.log(`${passed + failed} of ${batch.count} seeds done, ${failed} failed`);
+      console.log(`${passed + failed} of ${batch.seeds.length} seeds done, ${failed} failed`);
     }
   };
   await runBatch({ ...batch, onOutcome });
@@ -72,8 +82,15 @@ async function run(
   console.log(`\nEach seed that passed had at least ${describeCounters(enough)}. All together:\n`);
   console.log(describeTable(total));
   console.log(`\n${seconds.toFixed(1)} s, ${Math.round((total.events ?? 0) / seconds)} events per second`);
+  const missing = missingIn(total);
+  for (const lack of missing) console.log(`this batch proves nothing: ${lack}`);
+  if (commit !== null) {
+    const [first] = batch.seeds;
+    const seconds = Math.round((performance.now() - startedAt) / 1000);
+    addToLedger({ commit, first: first!, seeds: passed + failed, failed, seconds, counters: total });
+  }
   console.log(`${passed} seeds passed, ${failed} failed`);
-  return failed === 0 ? 0 : 1;
+  return failed === 0 && missing.length === 0 ? 0 : 1;
 }
 
 function runVerbosely(first: number, count: number): number {

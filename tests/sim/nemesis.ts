@@ -5,6 +5,7 @@
  */
 
 import type { Cluster, Node } from "./cluster.ts";
+import { bothWays, drawCut } from "./cuts.ts";
 import type { Random } from "./random.ts";
 import { enough, type FaultKind } from "./scenario.ts";
 import type { World } from "./world.ts";
@@ -12,11 +13,14 @@ import type { World } from "./world.ts";
 /** The source of all faults of one run. */
 export class Nemesis {
   readonly count: Record<FaultKind | "restart" | "killed" | "lost", number>;
+  /** Pauses of a leader for longer than an election timeout while somebody waited, and disks that were full for somebody. */
+  readonly hits = { pausedLeaders: 0, fullDisks: 0 };
   readonly #world: World;
   readonly #cluster: Cluster;
   readonly #random: Random;
   readonly #clients: readonly string[];
   readonly #acknowledged: () => number;
+  readonly #underWay: () => number;
   /** What takes present faults back. */
   readonly #undo = new Set<() => void>();
   #stopped = false;
@@ -26,12 +30,16 @@ export class Nemesis {
     clients: readonly string[];
     /** Operations acknowledged so far. */
     acknowledged(): number;
+    /** Operations under way. */
+    underWay(): number;
   }) {
     this.#cluster = cluster;
+    this.#well = cluster.nodes;
     this.#world = cluster.world;
     this.#random = options.random;
     this.#clients = options.clients;
     this.#acknowledged = options.acknowledged;
+    this.#underWay = options.underWay;
     const kinds = Object.keys(cluster.scenario.faults.weights) as FaultKind[];
     this.count = Object.fromEntries(
       [...kinds, "restart", "killed", "lost"].map((kind) => [kind, 0]),
@@ -49,8 +57,8 @@ export class Nemesis {
 
   /** Cuts of the network so far. */
   get partitions(): number {
-    const { partition, isolate, isolateLeader, oneWay, bridge, cutClients } = this.count;
-    return partition + isolate + isolateLeader + oneWay + bridge + cutClients;
+    const { partition, isolate, isolateLeader, oneWay, bridge, ring, swizzle, cutClients } = this.count;
+    return partition + isolate + isolateLeader + oneWay + bridge + ring + swizzle + cutClients;
   }
 
   /** Starts the nodes, one after another, and the faults. */
@@ -62,16 +70,19 @@ export class Nemesis {
   }
 
   /** Ends all faults: nodes are up, the network is whole, disks are as fast as they get. */
-  stop(): void {
+  stop(nodes: readonly Node[] = this.#cluster.nodes): void {
     this.#stopped = true;
+    this.#well = nodes;
     for (const undo of [...this.#undo]) undo();
-    for (const node of this.#cluster.nodes) {
+    for (const node of nodes) {
       node.machine.disk.failNext = false;
       this.#armed.delete(node);
       this.#cluster.start(node);
     }
   }
 
+  /** Who is started again when it is down. */
+  #well: readonly Node[];
   readonly #armed = new Set<Node>();
   /** What will happen to the next voters. */
   #voters: ("crashVoter" | "wipeVoter")[] = [];
@@ -112,7 +123,7 @@ export class Nemesis {
 
   #inflict(kind: FaultKind): void {
     const node = this.#random.pick(this.#cluster.nodes);
-    const target = this.#random.chance(0.4) ? this.#cluster.leader ?? node : node;
+    const target = this.#random.chance(kind === "pause" ? 0.7 : 0.4) ? this.#cluster.leader ?? node : node;
     this.#world.note("", `fault: ${kind}`);
     this.count[kind]++;
     switch (kind) {
@@ -140,10 +151,7 @@ export class Nemesis {
         if (target.server !== null) target.machine.disk.failNext = target.mayStop = true;
         return;
       case "diskFull":
-        target.machine.disk.full = true;
-        return this.#undoLater(() => {
-          target.machine.disk.full = false;
-        });
+        return this.#fillDisk(target);
       case "wipe":
         return this.#lose(target, () => this.#cluster.wipe(target));
       case "rot":
@@ -155,8 +163,10 @@ export class Nemesis {
       case "slowHost":
         this.#world.network.slow(target.machine.name, this.#random.between(2, 30));
         return this.#undoLater(() => this.#world.network.slow(target.machine.name, 1));
+      case "swizzle":
+        return this.#swizzle();
       default:
-        return this.#undoLater(this.#world.cut(this.#links(kind, target)));
+        return this.#cut(kind, target.machine.name);
     }
   }
 
@@ -166,7 +176,7 @@ export class Nemesis {
       if (!this.#armed.has(node) || kind !== "append" && this.#random.chance(0.7)) return;
       this.#armed.delete(node);
       const life = node.machine.life;
-      this.#later(ms * this.#random.between(0, 1.3), `crash n${node.id}`, () => {
+      this.#later(ms * this.#random.between(0, 1.1), `crash n${node.id}`, () => {
         if (node.machine.life === life) this.#crash(node);
       });
     };
@@ -233,7 +243,7 @@ export class Nemesis {
   #restartLater(node: Node, ms = this.#downMs()): void {
     const { faults, timing } = this.#cluster.scenario;
     this.#later(ms, `restart n${node.id}`, () => {
-      if (node.server !== null) return;
+      if (node.server !== null || !this.#well.includes(node)) return;
       this.count.restart++;
       this.#cluster.start(node);
       const life = node.machine.life;
@@ -260,17 +270,16 @@ export class Nemesis {
   #pause(node: Node): void {
     const { electionTimeoutMaxMs } = this.#cluster.scenario.timing;
     const { machine } = node;
+    const ms = electionTimeoutMaxMs * this.#random.pick([0.5, 1, 3, 10, 20]) * this.#random.next();
+    const isMissed = node === this.#cluster.leader && this.#underWay() > 0;
+    if (ms > electionTimeoutMaxMs && isMissed) this.hits.pausedLeaders++;
     machine.pause();
     const resume = (): void => machine.resume();
     this.#undo.add(resume);
-    this.#later(
-      electionTimeoutMaxMs * this.#random.pick([0.2, 1, 3, 10]) * this.#random.next(),
-      "resume",
-      () => {
-        this.#undo.delete(resume);
-        resume();
-      },
-    );
+    this.#later(ms, "resume", () => {
+      this.#undo.delete(resume);
+      resume();
+    });
   }
 
   #slowDisk(node: Node): void {
@@ -281,6 +290,15 @@ export class Nemesis {
     });
   }
 
+  #fillDisk({ machine: { disk } }: Node): void {
+    const { refused } = disk;
+    disk.full = true;
+    this.#undoLater(() => {
+      disk.full = false;
+      if (disk.refused > refused) this.hits.fullDisks++;
+    });
+  }
+
   #reset(): void {
     const hosts = [...this.#cluster.nodes.map(({ machine }) => machine.name), ...this.#clients];
     const [a, b] = this.#random.shuffled(hosts);
@@ -288,40 +306,31 @@ export class Nemesis {
     else this.#world.network.reset(a!, b!);
   }
 
-  #links(kind: FaultKind, target: Node): [string, string][] {
-    const names = this.#random.shuffled(this.#cluster.nodes.map(({ machine }) => machine.name));
-    const everyone = [...names, ...this.#clients];
-    const leader = this.#cluster.leader?.machine.name ?? target.machine.name;
-    const one = kind === "isolateLeader" ? leader : target.machine.name;
-    const others = names.filter((name) => name !== one);
-    switch (kind) {
-      case "isolate":
-      case "isolateLeader":
-        return bothWays([one], this.#cluster.nodes.length === 1 ? [...this.#clients] : others);
-      case "cutClients":
-        return this.#random.chance(0.5)
-          ? bothWays([one], this.#clients)
-          : this.#clients.map((client): [string, string] => [one, client]);
-      case "oneWay": {
-        const from = this.#random.shuffled(everyone).slice(0, 1 + this.#random.below(everyone.length - 1));
-        const to = everyone.filter((name) => !from.includes(name));
-        return this.#random.chance(0.5)
-          ? from.flatMap((a) => to.map((b): [string, string] => [a, b]))
-          : everyone.filter((name) => name !== one).map((a): [string, string] =>
-            from.includes(one) ? [a, one] : [one, a]
-          );
-      }
-      case "bridge": {
-        // Two halves that only one node can talk to.
-        const half = 1 + Math.floor(others.length / 2);
-        return bothWays(others.slice(0, half), others.slice(half));
-      }
-      default: {
-        const cut = 1 + this.#random.below(everyone.length - 1);
-        const mixed = this.#random.shuffled(everyone);
-        return bothWays(mixed.slice(0, cut), mixed.slice(cut));
-      }
+  /** Some nodes are cut off one by one, and come back in another order. */
+  #swizzle(): void {
+    const { nodes } = this.#cluster;
+    for (
+      const { machine: { name } } of this.#random.shuffled(nodes).slice(
+        0,
+        1 + this.#random.below(nodes.length),
+      )
+    ) {
+      const others = nodes.map(({ machine }) => machine.name).filter((other) => other !== name);
+      this.#later(
+        this.#random.between(0, this.#cluster.scenario.faults.durationMsMean),
+        `cut off ${name}`,
+        () => {
+          if (!this.#stopped) this.#undoLater(this.#world.cut(bothWays([name], others)));
+        },
+      );
     }
+  }
+
+  #cut(kind: FaultKind, target: string): void {
+    const nodes = this.#cluster.nodes.map(({ machine }) => machine.name);
+    const leader = this.#cluster.leader?.machine.name ?? target;
+    const place = { nodes, clients: this.#clients, target, leader, random: this.#random };
+    this.#undoLater(this.#world.cut(drawCut(kind, place)));
   }
 
   #undoLater(undo: () => void): void {
@@ -335,8 +344,4 @@ export class Nemesis {
   #later(ms: number, what: string, run: () => void): void {
     this.#world.scheduler.schedule(ms, null, what, run);
   }
-}
-
-function bothWays(left: readonly string[], right: readonly string[]): [string, string][] {
-  return left.flatMap((a) => right.flatMap((b): [string, string][] => [[a, b], [b, a]]));
 }

@@ -27,6 +27,8 @@ export type FaultKind =
   | "isolateLeader"
   | "oneWay"
   | "bridge"
+  | "ring"
+  | "swizzle"
   | "cutClients"
   | "reset"
   | "slowHost"
@@ -67,7 +69,7 @@ export function drawScenario(random: Random): Scenario {
   // A slow loop with tiny slices applies less than clients that try again and again bring: it never comes to rest.
   if (timing.eventLoopDelayMs > 0) limits.committedEntriesMax = Math.max(20, limits.committedEntriesMax);
   return {
-    nodes: Number(random.weighted({ "1": 6, "3": 60, "5": 34 })),
+    nodes: Number(random.weighted({ "1": 5, "2": 3, "3": 50, "4": 4, "5": 34, "7": 4 })),
     timing,
     limits,
     world: {
@@ -132,7 +134,7 @@ function drawNetwork(random: Random, timing: Timing): WorldFaults["network"] {
 
 function drawWorkload(random: Random): Workload {
   return {
-    clients: 1 + random.below(5),
+    clients: 1 + random.below(random.chance(0.1) ? 16 : 5),
     inFlight: random.pick([1, 2, 4, 8]),
     thinkMsMean: random.pick([50, 150, 300]),
     timeoutMs: random.pick([300, 1000, 3000]),
@@ -158,17 +160,19 @@ function drawWorkload(random: Random): Workload {
 function drawFaults(random: Random, timing: Timing): Scenario["faults"] {
   const weights: Record<FaultKind, number> = {
     crash: 2,
-    crashWhileWriting: 3,
+    crashWhileWriting: 4,
     crashVoter: 2,
     wipeVoter: 0.5,
-    crashInstaller: 1,
+    crashInstaller: 1.5,
     crashAll: 0.5,
     stop: 0.5,
     partition: 2,
     isolate: 1,
     isolateLeader: 2,
     oneWay: 2,
-    bridge: 0.5,
+    bridge: 1,
+    ring: 0.5,
+    swizzle: 0.5,
     cutClients: 0.5,
     reset: 2,
     slowHost: 1,
@@ -177,7 +181,7 @@ function drawFaults(random: Random, timing: Timing): Scenario["faults"] {
     diskError: 0.3,
     diskFull: 0.5,
     wipe: 0.5,
-    rot: 1,
+    rot: 2,
     rotSnapshot: 1,
   };
   for (const kind of Object.keys(weights) as FaultKind[]) {
@@ -192,7 +196,7 @@ function drawFaults(random: Random, timing: Timing): Scenario["faults"] {
     gapMsMean: timing.electionTimeoutMaxMs * random.between(1, 5),
     weights,
     durationMsMean: timing.electionTimeoutMaxMs * random.between(1, 6),
-    powerChance: random.pick([0.5, 0.8, 1]),
+    powerChance: random.pick([0.6, 0.9, 1]),
     againChance: random.pick([0, 0.1, 0.4]),
   };
 }

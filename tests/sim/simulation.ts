@@ -1,14 +1,15 @@
 /**
- * One seed from beginning to end: a cluster, clients and faults until enough has happened, then no more faults, and
- * everything must come to rest in one agreed state.
+ * One seed from beginning to end: a cluster, clients and faults until enough has happened. Then a majority must go on
+ * although all others stay broken for good; then no more faults, and everything must come to rest in one agreed state.
  *
  * @module
  */
 
 import { AssertionFailed } from "../../lib/assert.ts";
 import { addCounters } from "./batch.ts";
-import { Cluster } from "./cluster.ts";
+import { Cluster, type Node } from "./cluster.ts";
 import { History } from "./history.ts";
+import { breakForGood, drawCore, isSettled, noFates } from "./liveness.ts";
 import { Nemesis } from "./nemesis.ts";
 import { Random } from "./random.ts";
 import { drawScenario, enough, type Scenario } from "./scenario.ts";
@@ -19,8 +20,10 @@ import { World } from "./world.ts";
 
 /** A run that needs more events than this has stopped making progress. */
 const eventsMax = 600_000;
-/** Simulated time within which a cluster without faults agrees. */
-const convergenceMsMax = 20_000;
+/** Simulated time within which a cluster without faults agrees and all clients have their answers. */
+const convergenceMsMax = 30_000;
+/** Longest election timeouts within which a core of the cluster agrees: elections, and what it has to catch up with. */
+const coreTimeoutsMax = 30;
 
 /** What came of a seed. */
 export interface Outcome {
@@ -74,9 +77,14 @@ class Run {
   readonly clients: Client[] = [];
   readonly watchers: Watcher[] = [];
   readonly nemesis: Nemesis;
+  readonly #random: Random;
+  readonly #fates = noFates();
+  #cores = 0;
+  #coreTimeouts = 0;
   #convergenceMs = 0;
 
   constructor(random: Random, readonly scenario: Scenario) {
+    this.#random = random.fork("liveness");
     this.world = new World(random.fork("world"), scenario.world);
     this.cluster = new Cluster(this.world, scenario);
     this.history = new History((index) => this.cluster.invariants.isOnMajority(index));
@@ -105,6 +113,7 @@ class Run {
       random: random.fork("nemesis"),
       clients: [...this.clients, ...this.watchers].map(({ name }) => name),
       acknowledged: () => this.history.acknowledged,
+      underWay: () => this.clients.filter((client) => !client.isIdle).length,
     });
   }
 
@@ -118,6 +127,8 @@ class Run {
       }
       this.#step();
     }
+    for (const client of this.clients) client.stop();
+    this.#goOnWithout();
     this.#calmDown();
     this.#checkStores();
   }
@@ -131,9 +142,14 @@ class Run {
       acknowledged: history.acknowledged,
       crashes: nemesis.crashes,
       partitions: nemesis.partitions,
+      asymmetricPartitions: nemesis.count.oneWay,
+      partialPartitions: nemesis.count.bridge + nemesis.count.ring,
       ...seen,
       rottenSnapshots: this.cluster.rottenSnapshots,
-      tornFiles: this.cluster.nodes.reduce((sum, { machine }) => sum + machine.disk.tornFiles, 0),
+      ...this.#ofDisks(),
+      ...this.nemesis.hits,
+      ...this.cluster.losses,
+      cancelledReads: this.cluster.cancelledReads,
       entries: model.index,
       repeatedSessionWrites: model.repeated,
       expiredKeys: model.expired,
@@ -142,8 +158,20 @@ class Run {
       unknownOutcomes: history.attempts.filter(({ outcome }) => outcome === "unknown").length,
       simulatedSeconds: Math.round(world.scheduler.now / 1000),
       slowestConvergenceMs: Math.round(this.#convergenceMs),
+      cores: this.#cores,
+      slowestCoreTimeouts: Math.round(this.#coreTimeouts * 10) / 10,
+      ...Object.fromEntries(Object.entries(this.#fates).map(([fate, count]) => [`outside ${fate}`, count])),
       ...Object.fromEntries(Object.entries(nemesis.count).map(([kind, count]) => [`fault ${kind}`, count])),
     };
+  }
+
+  #ofDisks(): Record<string, number> {
+    const total: Record<string, number> = {};
+    for (const { machine: { disk } } of this.cluster.nodes) {
+      const { tornFiles, tornCrashes, failed, refused } = disk;
+      addCounters(total, { tornFiles, tornCrashes, failedOperations: failed, refusedOperations: refused });
+    }
+    return total;
   }
 
   #watched(): Record<string, number> {
@@ -169,27 +197,58 @@ class Run {
     }
   }
 
-  /** The faults end; what is under way ends, a last write succeeds, all nodes agree. */
+  /** A majority goes on without the others, which stay broken for good. */
+  #goOnWithout(): void {
+    const core = drawCore(this.cluster, this.#random);
+    if (core === null) return;
+    this.world.note(
+      "",
+      `no more faults within the core ${core.map(({ machine }) => machine.name).join(" ")}`,
+    );
+    this.#cores++;
+    this.nemesis.stop(core);
+    const mend = breakForGood(this.cluster, { core, random: this.#random, fates: this.#fates });
+    this.#comeToRest(core);
+    mend();
+  }
+
+  /** The faults end; all nodes agree. */
   #calmDown(): void {
     this.world.note("", "no more faults");
-    const healedAt = this.world.scheduler.now;
     this.nemesis.stop();
-    for (const client of this.clients) client.stop();
-    let written = false;
-    this.clients[0]!.probe(() => written = true);
-    while (!written || !this.cluster.hasConverged || this.clients.some((client) => !client.isIdle)) {
-      this.#convergenceMs = this.world.scheduler.now - healedAt;
-      if (this.#convergenceMs > convergenceMsMax) {
-        const busy = this.clients.filter((client) => !client.isIdle).map(({ name }) => name);
-        this.#fail(
-          `${convergenceMsMax} ms after the last fault: ${this.cluster.describe()}; ` +
-            `the last write was ${written ? "" : "not "}acknowledged; clients still at it: ${
-              busy.join(" ") || "none"
-            }`,
-        );
+    this.#comeToRest(this.cluster.nodes);
+  }
+
+  /** What is under way ends, a last write succeeds, these nodes agree. */
+  #comeToRest(nodes: readonly Node[]): void {
+    const healedAt = this.world.scheduler.now;
+    const { electionTimeoutMaxMs } = this.scenario.timing;
+    let isWritten = false, hasSettled = false;
+    this.clients[0]!.probe(() => isWritten = true);
+    for (;;) {
+      const isSettledNow = isSettled(this.cluster, nodes);
+      const ms = this.world.scheduler.now - healedAt;
+      if (isSettledNow && !hasSettled) {
+        hasSettled = true;
+        this.#coreTimeouts = Math.max(this.#coreTimeouts, ms / electionTimeoutMaxMs);
+      }
+      this.#convergenceMs = Math.max(this.#convergenceMs, ms);
+      if (isWritten && isSettledNow && this.clients.every((client) => client.isIdle)) return;
+      if (ms > convergenceMsMax || !hasSettled && ms > coreTimeoutsMax * electionTimeoutMaxMs) {
+        this.#failToRest(ms, isWritten);
       }
       this.#step();
     }
+  }
+
+  #failToRest(ms: number, isWritten: boolean): never {
+    const busy = this.clients.filter((client) => !client.isIdle).map(({ name }) => name);
+    this.#fail(
+      `${Math.round(ms)} ms after the last fault: ${this.cluster.describe()}; ` +
+        `the last write was ${isWritten ? "" : "not "}acknowledged; clients still at it: ${
+          busy.join(" ") || "none"
+        }`,
+    );
   }
 
   /** Every node holds exactly what the committed entries come to. */

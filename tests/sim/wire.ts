@@ -20,16 +20,24 @@ interface Spoken {
   voteGranted?: boolean;
   success?: boolean;
   matchIndex?: number;
+  readIndex?: number | null;
 }
 
 const decoder = new TextDecoder();
 const lineBytesMax = 64 << 20;
 
-/** Checks all that the nodes say to each other from now on, and tells of every vote. */
+/** Whom to tell of what was heard. */
+export interface Listeners {
+  onVote(node: number): void;
+  /** A leader that leads no more, or cannot take any, calls a read off that a follower asked for. */
+  onReadCancelled(): void;
+}
+
+/** Checks all that the nodes say to each other from now on, and tells of it. */
 export function watchWire(
   network: FakeNetwork,
   durables: readonly DurableState[],
-  onVote: (node: number) => void,
+  { onVote, onReadCancelled }: Listeners,
 ): void {
   const splitters = new WeakMap<Endpoint, LineSplitter>();
   const votes = new Map<string, number>();
@@ -42,6 +50,7 @@ export function watchWire(
       if (message === null) return;
       const durable = durables[message.from - 1]!;
       checkDurable(message, durable);
+      if (message.type === "readIndexResponse" && message.readIndex === null) onReadCancelled();
       const candidate = votedFor(message);
       if (candidate === null) return;
       checkOneVote(votes, durable, { term: message.term, candidate });

@@ -247,6 +247,7 @@ export class Client {
   #learn(reply: Reply | null): void {
     const { random, nodes } = this.options;
     if (reply?.error?.leader) this.#leader = reply.error.leader.id;
+    else if (!reply?.ok && this.#stopped) this.#leader = 1 + this.#leader % nodes; // no time left for bad luck
     else if (!reply?.ok && random.chance(0.7)) this.#leader = 1 + random.below(nodes);
   }
 

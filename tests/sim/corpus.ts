@@ -1,0 +1,9 @@
+/**
+ * Seeds that failed once, each with what was wrong. They are run again for ever: the schedule that a seed makes changes
+ * with the simulator, so what they found has a test of its own as well.
+ *
+ * @module
+ */
+
+/** By seed: what was wrong. */
+export const corpus: ReadonlyMap<number, string> = new Map([]);
