@@ -270,7 +270,7 @@ export class Nemesis {
   #pause(node: Node): void {
     const { electionTimeoutMaxMs } = this.#cluster.scenario.timing;
     const { machine } = node;
-    const ms = electionTimeoutMaxMs * this.#random.pick([0.5, 1, 3, 10, 20]) * this.#random.next();
+    const ms = electionTimeoutMaxMs * this.#random.pick([0.5, 3, 10, 20]) * this.#random.between(0.2, 1);
     const isMissed = node === this.#cluster.leader && this.#underWay() > 0;
     if (ms > electionTimeoutMaxMs && isMissed) this.hits.pausedLeaders++;
     machine.pause();

@@ -176,7 +176,7 @@ function drawFaults(random: Random, timing: Timing): Scenario["faults"] {
     cutClients: 0.5,
     reset: 2,
     slowHost: 1,
-    pause: 2,
+    pause: 3,
     slowDisk: 1,
     diskError: 0.3,
     diskFull: 0.5,
