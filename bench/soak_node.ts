@@ -1,0 +1,70 @@
+/**
+ * Runs the command that it is given, `kvapp` with its arguments, in this process, and tells its journal every few
+ * seconds what nobody can see from outside: how many timers are pending and how much of the heap is in use. The program
+ * itself has no such line, because only the soak needs it. Every timer counts, whichever part of the node started it.
+ *
+ * @module
+ */
+
+import { main } from "../lib/cli/cli.ts";
+
+/** What a test cluster takes before its arguments, so that its nodes tell this. */
+export const soakNode: readonly [string, ...string[]] = [
+  Deno.execPath(),
+  "run",
+  "-A",
+  new URL(import.meta.url).pathname,
+];
+
+/** What a node tells of its inside. */
+export interface InnerFigures {
+  timers: number;
+  heapBytes: number;
+}
+
+const mark = "soak figures: ";
+const tellMs = 5000;
+
+/** The latest figures in a node's journal; null: it has told none yet. */
+export function latestFigures(journal: string): InnerFigures | null {
+  const from = journal.lastIndexOf(mark, journal.lastIndexOf("\n"));
+  return from < 0 ? null : JSON.parse(journal.slice(from + mark.length, journal.indexOf("\n", from)));
+}
+
+/** Puts counting timers in the place of the runtime's own; returns how many are pending. */
+function countTimers(): () => number {
+  const pending = new Set<unknown>();
+  const { setTimeout, setInterval, clearTimeout } = globalThis;
+  const clear = (timer?: number): void => {
+    pending.delete(timer);
+    clearTimeout(timer); // which ends intervals too
+  };
+  Object.assign(globalThis, {
+    setTimeout: (f: (...args: unknown[]) => void, ms?: number, ...args: unknown[]) => {
+      const timer = setTimeout(() => {
+        pending.delete(timer);
+        f(...args);
+      }, ms);
+      pending.add(timer);
+      return timer;
+    },
+    setInterval: (f: (...args: unknown[]) => void, ms?: number, ...args: unknown[]) => {
+      const timer = setInterval(f, ms, ...args);
+      pending.add(timer);
+      return timer;
+    },
+    clearTimeout: clear,
+    clearInterval: clear,
+  });
+  return () => pending.size;
+}
+
+if (import.meta.main) {
+  const own = setInterval; // does not count itself
+  const timers = countTimers();
+  own(() => {
+    const figures: InnerFigures = { timers: timers(), heapBytes: Deno.memoryUsage().heapUsed };
+    console.error(mark + JSON.stringify(figures));
+  }, tellMs);
+  Deno.exit(await main(Deno.args.slice(4))); // deno run -A main.ts serve ...
+}

@@ -1,0 +1,142 @@
+/**
+ * Whether something in a node grew during a soak, from samples of it.
+ *
+ * The memory of a process on V8 is a saw: garbage waits to be collected, the log in memory grows up to the next snapshot,
+ * and a snapshot that is being written takes more. A leak lifts the lowest points of the saw as well, so only those count:
+ * the least of each window, wide enough for a few teeth. Their slope is the median of the slopes of all pairs (Theil and
+ * Sen), which a few windows that are out of line do not move; least squares over all samples stands beside it.
+ *
+ * @module
+ */
+
+/** What was seen of a node at one moment. */
+export interface NodeSample {
+  /** Since the load began. */
+  seconds: number;
+  rssMebibytes: number;
+  heapMebibytes: number;
+  descriptors: number;
+  threads: number;
+  timers: number;
+  term: number;
+  role: string;
+  snapshotIndex: number;
+  diskMebibytes: number;
+  files: number;
+}
+
+/** A place on a line. */
+export type Point = readonly [x: number, y: number];
+
+/** First, last and greatest of a figure behind the warm-up. */
+export interface Course {
+  first: number;
+  last: number;
+  max: number;
+}
+
+/** What became of a node. */
+export interface NodeVerdict {
+  /** In MiB an hour: of the lowest points, which is what counts, and of all samples. */
+  slope: { theilSen: number; leastSquares: number };
+  rssMebibytes: Course;
+  heapMebibytes: Course;
+  descriptors: Course;
+  timers: Course;
+  threads: Course;
+  diskMebibytes: Course;
+  files: Course;
+  /** Snapshots that it took in the whole run, as far as samples show. */
+  snapshots: number;
+  /** By how much its term grew in the whole run. */
+  elections: number;
+  /** Which bars are broken, in words. */
+  problems: string[];
+}
+
+/** The bars: MiB an hour, and how far descriptors and timers may stray. */
+export const slopeMax = 4, strayMax = 5;
+/** Windows are so long, in seconds, and shorter when there would be too few. */
+const windowSeconds = 120, windowsMin = 10;
+/** By then the oldest log has gone from memory and disk, and the history for watches, 32 MiB, is full. */
+const snapshotsOfWarmUp = 2;
+
+/** Judges what was seen of one node; what came before `warmUpSeconds` counts for elections only. */
+export function judge(samples: readonly NodeSample[], warmUpSeconds: number): NodeVerdict {
+  const counted = samples.filter(({ seconds }) => seconds >= warmUpSeconds);
+  const windows = windowsOf(counted);
+  const lowest = windows.map((all) => all.reduce((a, b) => b.rssMebibytes < a.rssMebibytes ? b : a));
+  const line = (some: readonly NodeSample[]): Point[] =>
+    some.map(({ seconds, rssMebibytes }) => [seconds / 3600, rssMebibytes]);
+  const slope = { theilSen: theilSen(line(lowest)), leastSquares: leastSquares(line(counted)) };
+  const elections = samples.at(-1)!.term - samples[0]!.term;
+  const problems: string[] = [];
+  if (!(slope.theilSen <= slopeMax)) {
+    problems.push(`memory grows by ${slope.theilSen.toFixed(1)} MiB an hour, and ${slopeMax} are allowed`);
+  }
+  for (const name of ["descriptors", "timers"] as const) {
+    const medians = windows.map((all) => median(all.map((sample) => sample[name])));
+    const stray = Math.max(...medians.map((one) => Math.abs(one - medians[0]!)));
+    if (stray > strayMax) problems.push(`${name} are not flat: the medians of windows differ by ${stray}`);
+  }
+  if (elections > 0) problems.push(`its term grew by ${elections}`);
+  const inWarmUp = snapshotsIn(samples.filter(({ seconds }) => seconds < warmUpSeconds));
+  if (inWarmUp < snapshotsOfWarmUp) {
+    problems.push(
+      `it had taken ${inWarmUp} snapshots when the warm-up ended, so its memory was still filling: run longer or faster`,
+    );
+  }
+  const course = (name: keyof NodeSample): Course => courseOf(counted.map((sample) => Number(sample[name])));
+  return {
+    slope,
+    rssMebibytes: course("rssMebibytes"),
+    heapMebibytes: course("heapMebibytes"),
+    descriptors: course("descriptors"),
+    timers: course("timers"),
+    threads: course("threads"),
+    diskMebibytes: course("diskMebibytes"),
+    files: course("files"),
+    snapshots: snapshotsIn(samples),
+    elections,
+    problems,
+  };
+}
+
+/** The slope of the line that is nearest to all points by the squares of their distances. */
+export function leastSquares(points: readonly Point[]): number {
+  const mean = (i: 0 | 1): number => points.reduce((sum, point) => sum + point[i], 0) / points.length;
+  const [x0, y0] = [mean(0), mean(1)];
+  const squares = points.reduce((sum, [x]) => sum + (x - x0) ** 2, 0);
+  return points.reduce((sum, [x, y]) => sum + (x - x0) * (y - y0), 0) / squares;
+}
+
+/** The median of the slopes of all pairs of points. */
+export function theilSen(points: readonly Point[]): number {
+  return median(points.flatMap(([x, y], i) => points.slice(i + 1).map(([x1, y1]) => (y1 - y) / (x1 - x))));
+}
+
+/** Cuts samples into windows of equal length; the last one may be shorter by less than half. */
+function windowsOf(samples: readonly NodeSample[]): NodeSample[][] {
+  const from = samples[0]!.seconds;
+  const span = samples.at(-1)!.seconds - from;
+  const count = Math.max(windowsMin, Math.round(span / windowSeconds));
+  const windows: NodeSample[][] = Array.from({ length: count }, () => []);
+  for (const sample of samples) {
+    windows[Math.min(count - 1, Math.floor((sample.seconds - from) / span * count))]!.push(sample);
+  }
+  return windows.filter(({ length }) => length > 0);
+}
+
+function median(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+function courseOf(numbers: readonly number[]): Course {
+  return { first: numbers[0]!, last: numbers.at(-1)!, max: Math.max(...numbers) };
+}
+
+function snapshotsIn(samples: readonly NodeSample[]): number {
+  return new Set(samples.map(({ snapshotIndex }) => snapshotIndex).filter((index) => index > 0)).size;
+}
