@@ -31,15 +31,15 @@ export function latestFigures(journal: string): InnerFigures | null {
   return from < 0 ? null : JSON.parse(journal.slice(from + mark.length, journal.indexOf("\n", from)));
 }
 
-/** Puts counting timers in the place of the runtime's own; returns how many are pending. */
-function countTimers(): () => number {
+/** Puts timers that are counted into `scope`; returns how many are pending. */
+export function countTimers(scope: object): () => number {
   const pending = new Set<unknown>();
   const { setTimeout, setInterval, clearTimeout } = globalThis;
   const clear = (timer?: number): void => {
     pending.delete(timer);
     clearTimeout(timer); // which ends intervals too
   };
-  Object.assign(globalThis, {
+  Object.assign(scope, {
     setTimeout: (f: (...args: unknown[]) => void, ms?: number, ...args: unknown[]) => {
       const timer = setTimeout(() => {
         pending.delete(timer);
@@ -61,7 +61,7 @@ function countTimers(): () => number {
 
 if (import.meta.main) {
   const own = setInterval; // does not count itself
-  const timers = countTimers();
+  const timers = countTimers(globalThis);
   own(() => {
     const figures: InnerFigures = { timers: timers(), heapBytes: Deno.memoryUsage().heapUsed };
     console.error(mark + JSON.stringify(figures));

@@ -83,7 +83,7 @@ export function judge(samples: readonly NodeSample[], warmUpSeconds: number): No
   const inWarmUp = snapshotsIn(samples.filter(({ seconds }) => seconds < warmUpSeconds));
   if (inWarmUp < snapshotsOfWarmUp) {
     problems.push(
-      `it had taken ${inWarmUp} snapshots when the warm-up ended, so its memory was still filling: run longer or faster`,
+      `it had taken ${inWarmUp} of ${snapshotsOfWarmUp} snapshots when the warm-up ended: its memory was filling; run longer or faster`,
     );
   }
   const course = (name: keyof NodeSample): Course => courseOf(counted.map((sample) => Number(sample[name])));
