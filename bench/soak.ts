@@ -10,6 +10,7 @@
  */
 
 import { parseArgs } from "@std/cli";
+import { sleep } from "../lib/client/deadline.ts";
 import { type TestCluster, type TestNode, until, withCluster } from "../tests/e2e/cluster.ts";
 import { processFigures } from "./process_figures.ts";
 import { type LoadFigures, SoakLoad } from "./soak_load.ts";
@@ -22,6 +23,8 @@ interface Plan {
   rate: number | null;
   /** Gets every sample, a JSON line each; null: nobody needs them. */
   samples: string | null;
+  /** Ends it early, and its nodes with it. */
+  stop: AbortSignal;
 }
 
 interface Report {
@@ -44,29 +47,32 @@ async function soak(plan: Plan): Promise<Report> {
   let report: Report | null = null;
   await withCluster({ nodes: 3, wrapper: soakNode }, async (cluster) => {
     const load = await SoakLoad.open(cluster);
-    load.startVisits();
-    await load.greatestRate(measureSeconds / 2); // code that runs for the first time is slow
-    const greatestRate = plan.rate === null ? Math.round(await load.greatestRate(measureSeconds)) : null;
-    const rate = plan.rate ?? Math.round(greatestRate! / 2);
-    console.error(`greatest rate ${greatestRate ?? "not measured"}, offered ${rate} operations a second`);
-    await until("each node tells of its inside", () => cluster.nodes.every(isHeard) || null);
-    load.take();
-    load.startAt(rate);
-    const { nodes, figures } = await watchNodes(cluster, load, plan);
-    const { errors, firstError } = load;
-    const warmUpSeconds = Math.min(warmUpSecondsMax, plan.minutes * 60 / 4);
-    report = {
-      minutes: plan.minutes,
-      greatestRate,
-      rate,
-      warmUpSeconds,
-      operations: figures.reduce((sum, { operations }) => sum + operations, 0),
-      slowestMilliseconds: Math.max(...figures.map(({ milliseconds }) => milliseconds.max)),
-      errors,
-      firstError,
-      nodes: nodes.map((samples) => judge(samples, warmUpSeconds)),
-    };
-    await load.close();
+    try {
+      load.startVisits();
+      await load.greatestRate(measureSeconds / 2); // code that runs for the first time is slow
+      const greatestRate = plan.rate === null ? Math.round(await load.greatestRate(measureSeconds)) : null;
+      const rate = plan.rate ?? Math.round(greatestRate! / 2);
+      console.error(`greatest rate ${greatestRate ?? "not measured"}, offered ${rate} operations a second`);
+      await until("each node tells of its inside", () => cluster.nodes.every(isHeard) || null);
+      load.take();
+      load.startAt(rate);
+      const { nodes, figures } = await watchNodes(cluster, load, plan);
+      const { errors, firstError } = load;
+      const warmUpSeconds = Math.min(warmUpSecondsMax, plan.minutes * 60 / 4);
+      report = {
+        minutes: plan.minutes,
+        greatestRate,
+        rate,
+        warmUpSeconds,
+        operations: figures.reduce((sum, { operations }) => sum + operations, 0),
+        slowestMilliseconds: Math.max(...figures.map(({ milliseconds }) => milliseconds.max)),
+        errors,
+        firstError,
+        nodes: nodes.map((samples) => judge(samples, warmUpSeconds)),
+      };
+    } finally {
+      await load.close();
+    }
   });
   return report!;
 }
@@ -79,13 +85,13 @@ function isHeard({ journal }: TestNode): boolean {
 async function watchNodes(
   cluster: TestCluster,
   load: SoakLoad,
-  { minutes, samples: file }: Plan,
+  { minutes, samples: file, stop }: Plan,
 ): Promise<{ nodes: NodeSample[][]; figures: LoadFigures[] }> {
   const nodes: NodeSample[][] = cluster.nodes.map(() => []);
   const figures: LoadFigures[] = [];
   const startedAt = performance.now();
   for (let due = 0; due <= minutes * 60_000; due += sampleMs) {
-    await new Promise((resolve) => setTimeout(resolve, Math.max(0, startedAt + due - performance.now())));
+    await sleep(Math.max(0, startedAt + due - performance.now()), stop);
     const seconds = Math.round((performance.now() - startedAt) / 1000);
     const seen = await Promise.all(cluster.nodes.map((node) => sampleOf(node, seconds)));
     seen.forEach((sample, i) => nodes[i]!.push(sample));
@@ -184,7 +190,9 @@ async function main(args: readonly string[]): Promise<number> {
     );
     return 2;
   }
-  const report = await soak({ minutes, rate, samples: options.samples ?? null });
+  const stop = new AbortController();
+  Deno.addSignalListener("SIGTERM", () => stop.abort());
+  const report = await soak({ minutes, rate, samples: options.samples ?? null, stop: stop.signal });
   console.log(tableOf(report));
   const problems = report.nodes.flatMap((node, i) => node.problems.map((one) => `node ${i + 1}: ${one}`));
   if (report.errors > 0) problems.push(`${report.errors} operations failed, the first: ${report.firstError}`);

@@ -58,7 +58,7 @@ export interface NodeVerdict {
 export const slopeMax = 4, strayMax = 5;
 /** Windows are so long, in seconds, and shorter when there would be too few. */
 const windowSeconds = 120, windowsMin = 10;
-/** By then the oldest log has gone from memory and disk, and the history for watches, 32 MiB, is full. */
+/** By then the oldest log has gone from memory and disk, and the history for watches is full. */
 const snapshotsOfWarmUp = 2;
 
 /** Judges what was seen of one node; what came before `warmUpSeconds` counts for elections only. */
