@@ -2,7 +2,6 @@
  * Runs the command that it is given, `kvapp` with its arguments, in this process, and tells its journal every few
  * seconds what nobody can see from outside: how many timers are pending and how much of the heap is in use. The program
  * itself has no such line, because only the soak needs it. Every timer counts, whichever part of the node started it.
- * What fills up by design has an eighth of its bound: it is full sooner, and its ups and downs hide less.
  *
  * @module
  */
@@ -24,6 +23,7 @@ export interface InnerFigures {
   heapBytes: number;
 }
 
+/** What fills up by design has an eighth of its bound: it is full sooner, and its ups and downs hide less. */
 const limits: Partial<Limits> = {
   snapshotEntries: defaultLimits.snapshotEntries / 8,
   snapshotLogBytes: defaultLimits.snapshotLogBytes / 8,

@@ -1,10 +1,5 @@
 /**
- * Whether something in a node grew during a soak, from samples of it.
- *
- * The memory of a process on V8 is a saw: garbage waits to be collected, the log in memory grows up to the next snapshot,
- * and a snapshot that is being written takes more. A leak lifts the lowest points of the saw as well, so only those count:
- * the least of each window, wide enough for a few teeth. Their slope is the median of the slopes of all pairs (Theil and
- * Sen), which a few windows that are out of line do not move; least squares over all samples stands beside it.
+ * Whether something in a node grew during a soak, or a term did, from samples of it.
  *
  * @module
  */
@@ -61,7 +56,15 @@ const windowSeconds = 120, windowsMin = 10;
 /** By then the oldest log has gone from memory and disk, and the history for watches is full. */
 const snapshotsOfWarmUp = 2;
 
-/** Judges what was seen of one node; what came before `warmUpSeconds` counts for elections only. */
+/**
+ * Judges what was seen of one node; what came before `warmUpSeconds` counts for elections only.
+ *
+ * The memory of a process on V8 is a saw: garbage waits to be collected, the log in memory grows up to the next snapshot,
+ * and a snapshot that is being written takes more. A leak lifts the lowest points of the saw as well, so only those count:
+ * the least of each window, wide enough for a few teeth. Their slope is the median of the slopes of all pairs (Theil and
+ * Sen), which a few windows that are out of line do not move; least squares over all samples stands beside it. So it is
+ * with descriptors and timers: clients that come and go make crowds, and what leaked is there when they have gone.
+ */
 export function judge(samples: readonly NodeSample[], warmUpSeconds: number): NodeVerdict {
   const counted = samples.filter(({ seconds }) => seconds >= warmUpSeconds);
   const windows = windowsOf(counted);
@@ -75,9 +78,9 @@ export function judge(samples: readonly NodeSample[], warmUpSeconds: number): No
     problems.push(`memory grows by ${slope.theilSen.toFixed(1)} MiB an hour, and ${slopeMax} are allowed`);
   }
   for (const name of ["descriptors", "timers"] as const) {
-    const medians = windows.map((all) => median(all.map((sample) => sample[name])));
-    const stray = Math.max(...medians.map((one) => Math.abs(one - medians[0]!)));
-    if (stray > strayMax) problems.push(`${name} are not flat: the medians of windows differ by ${stray}`);
+    const least = windows.map((all) => Math.min(...all.map((sample) => sample[name])));
+    const stray = Math.max(...least.map((one) => Math.abs(one - least[0]!)));
+    if (stray > strayMax) problems.push(`${name} are not flat: the least of a window strays by ${stray}`);
   }
   if (elections > 0) problems.push(`its term grew by ${elections}`);
   const inWarmUp = snapshotsIn(samples.filter(({ seconds }) => seconds < warmUpSeconds));
