@@ -108,11 +108,12 @@ async function watchNodes(
 
 async function sampleOf(node: TestNode, seconds: number): Promise<NodeSample> {
   const status = await until(`node ${node.id} answers`, () => node.status());
-  const { timers, heapBytes } = latestFigures(node.journal)!;
+  const { timers, heapBytes, rssBytes } = latestFigures(node.journal)!;
   const sizes = sizesIn(node.folder);
   return {
     seconds,
     ...await processFigures(node),
+    restMebibytes: rssBytes / 2 ** 20,
     heapMebibytes: heapBytes / 2 ** 20,
     timers,
     term: status.term,
@@ -147,7 +148,9 @@ function describeMoment(
     nodes.map((one) => of(one).toFixed(0)).join(" ");
   return `${seconds} s: ${operations} operations, p99 ${milliseconds.p99} ms, max ${milliseconds.max} ms, ` +
     `${errors} errors; term ${each(({ term }) => term)}, MiB ${each(({ rssMebibytes }) => rssMebibytes)}, ` +
-    `heap ${each(({ heapMebibytes }) => heapMebibytes)}, descriptors ${each((one) => one.descriptors)}, ` +
+    `at rest ${each(({ restMebibytes }) => restMebibytes)}, heap ${
+      each(({ heapMebibytes }) => heapMebibytes)
+    }, descriptors ${each((one) => one.descriptors)}, ` +
     `timers ${each(({ timers }) => timers)}, disk ${each(({ diskMebibytes }) => diskMebibytes)}`;
 }
 
@@ -155,6 +158,7 @@ function describeMoment(
 function tableOf({ nodes }: Report): string {
   const courses = [
     "rssMebibytes",
+    "restMebibytes",
     "heapMebibytes",
     "descriptors",
     "timers",
@@ -165,6 +169,7 @@ function tableOf({ nodes }: Report): string {
   const rows: [string, (node: NodeVerdict) => string][] = [
     ["MiB/h, lowest points", ({ slope }) => slope.theilSen.toFixed(1)],
     ["MiB/h, least squares", ({ slope }) => slope.leastSquares.toFixed(1)],
+    ["MiB/h, heap", ({ slope }) => slope.heap.toFixed(1)],
     ...courses.map((name): [string, (node: NodeVerdict) => string] => [
       `${name}: first last max`,
       ({ [name]: { first, last, max } }) => [first, last, max].map((one) => one.toFixed(0)).join(" "),

@@ -8,7 +8,10 @@
 export interface NodeSample {
   /** Since the load began. */
   seconds: number;
+  /** Memory of the process, now. */
   rssMebibytes: number;
+  /** The same when garbage had last been collected, and the heap then. */
+  restMebibytes: number;
   heapMebibytes: number;
   descriptors: number;
   threads: number;
@@ -19,6 +22,8 @@ export interface NodeSample {
   diskMebibytes: number;
   files: number;
 }
+
+type Memory = "restMebibytes" | "heapMebibytes";
 
 /** A place on a line. */
 export type Point = readonly [x: number, y: number];
@@ -32,9 +37,10 @@ export interface Course {
 
 /** What became of a node. */
 export interface NodeVerdict {
-  /** In MiB an hour: of the lowest points, which is what counts, and of all samples. */
-  slope: { theilSen: number; leastSquares: number };
+  /** In MiB an hour: of the lowest points, which is what counts, of all samples, and of the heap's lowest points. */
+  slope: { theilSen: number; leastSquares: number; heap: number };
   rssMebibytes: Course;
+  restMebibytes: Course;
   heapMebibytes: Course;
   descriptors: Course;
   timers: Course;
@@ -59,8 +65,8 @@ const snapshotsOfWarmUp = 2;
 /**
  * Judges what was seen of one node; what came before `warmUpSeconds` counts for elections only.
  *
- * The memory of a process on V8 is a saw: garbage waits to be collected, the log in memory grows up to the next snapshot,
- * and a snapshot that is being written takes more. A leak lifts the lowest points of the saw as well, so only those count:
+ * Memory is a saw, even without garbage: the log in memory grows up to the next snapshot, and a snapshot that is being
+ * written takes more. A leak lifts the lowest points of the saw as well, so only those count:
  * the least of each window, wide enough for a few teeth. Their slope is the median of the slopes of all pairs (Theil and
  * Sen), which a few windows that are out of line do not move; least squares over all samples stands beside it. So it is
  * with descriptors and timers: clients that come and go make crowds, and what leaked is there when they have gone.
@@ -68,10 +74,15 @@ const snapshotsOfWarmUp = 2;
 export function judge(samples: readonly NodeSample[], warmUpSeconds: number): NodeVerdict {
   const counted = samples.filter(({ seconds }) => seconds >= warmUpSeconds);
   const windows = windowsOf(counted);
-  const lowest = windows.map((all) => all.reduce((a, b) => b.rssMebibytes < a.rssMebibytes ? b : a));
-  const line = (some: readonly NodeSample[]): Point[] =>
-    some.map(({ seconds, rssMebibytes }) => [seconds / 3600, rssMebibytes]);
-  const slope = { theilSen: theilSen(line(lowest)), leastSquares: leastSquares(line(counted)) };
+  const line = (some: readonly NodeSample[], name: Memory): Point[] =>
+    some.map((sample) => [sample.seconds / 3600, sample[name]]);
+  const lowest = (name: Memory): Point[] =>
+    line(windows.map((all) => all.reduce((a, b) => b[name] < a[name] ? b : a)), name);
+  const slope = {
+    theilSen: theilSen(lowest("restMebibytes")),
+    leastSquares: leastSquares(line(counted, "restMebibytes")),
+    heap: theilSen(lowest("heapMebibytes")),
+  };
   const elections = samples.at(-1)!.term - samples[0]!.term;
   const problems: string[] = [];
   if (!(slope.theilSen <= slopeMax)) {
@@ -93,6 +104,7 @@ export function judge(samples: readonly NodeSample[], warmUpSeconds: number): No
   return {
     slope,
     rssMebibytes: course("rssMebibytes"),
+    restMebibytes: course("restMebibytes"),
     heapMebibytes: course("heapMebibytes"),
     descriptors: course("descriptors"),
     timers: course("timers"),

@@ -23,7 +23,8 @@ function samplesOf(
     const filling = 100 * Math.max(0, 1 - seconds / 400);
     const sample: NodeSample = {
       seconds,
-      rssMebibytes: 400 - filling + 40 * (seconds % 65) / 65 + 2 * random() + (random() < 0.05 ? 60 : 0),
+      rssMebibytes: 500 + 100 * random(),
+      restMebibytes: 400 - filling + 40 * (seconds % 65) / 65 + 2 * random() + (random() < 0.05 ? 60 : 0),
       heapMebibytes: 200,
       descriptors: 40 + Math.floor(5 * random()) + (random() < 0.05 ? 20 : 0),
       threads: 7,
@@ -59,8 +60,8 @@ Deno.test("judge() finds nothing in nodes that are noisy and flat", () => {
 
 Deno.test("judge() finds a leak of 10 MiB an hour under a saw of 40 MiB", () => {
   for (let seed = 0; seed < 50; seed++) {
-    const samples = samplesOf(`${seed}`, ({ rssMebibytes, seconds }) => ({
-      rssMebibytes: rssMebibytes + 10 * seconds / 3600,
+    const samples = samplesOf(`${seed}`, ({ restMebibytes, seconds }) => ({
+      restMebibytes: restMebibytes + 10 * seconds / 3600,
     }));
     const { problems } = judge(samples, warmUpSeconds);
     assertEquals(problems.length, 1, `seed ${seed}`);
@@ -90,10 +91,14 @@ Deno.test("judge() does not call a node flat that was still filling when the war
 });
 
 Deno.test("latestFigures() takes the last whole line of a journal", () => {
-  const line = (timers: number): string => `soak figures: {"timers":${timers},"heapBytes":1}\n`;
+  const line = (timers: number): string => `soak figures: {"timers":${timers},"heapBytes":1,"rssBytes":2}\n`;
   assertEquals(latestFigures("node 1: listens\n"), null);
-  assertEquals(latestFigures(`${line(4)}node 1: leads term 1\n`), { timers: 4, heapBytes: 1 });
-  assertEquals(latestFigures(line(4) + line(5) + 'soak figures: {"tim'), { timers: 5, heapBytes: 1 });
+  assertEquals(latestFigures(`${line(4)}node 1: leads term 1\n`), { timers: 4, heapBytes: 1, rssBytes: 2 });
+  assertEquals(latestFigures(line(4) + line(5) + 'soak figures: {"tim'), {
+    timers: 5,
+    heapBytes: 1,
+    rssBytes: 2,
+  });
 });
 
 Deno.test("countTimers() counts timers until they have run or are cleared", async () => {
