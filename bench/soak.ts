@@ -168,6 +168,7 @@ function tableOf({ nodes }: Report): string {
   ] as const;
   const rows: [string, (node: NodeVerdict) => string][] = [
     ["MiB/h, lowest points", ({ slope }) => slope.theilSen.toFixed(1)],
+    ["  from, to", ({ slope: { least, most } }) => `${least.toFixed(1)} ${most.toFixed(1)}`],
     ["MiB/h, least squares", ({ slope }) => slope.leastSquares.toFixed(1)],
     ["MiB/h, heap", ({ slope }) => slope.heap.toFixed(1)],
     ...courses.map((name): [string, (node: NodeVerdict) => string] => [

@@ -37,8 +37,8 @@ export interface Course {
 
 /** What became of a node. */
 export interface NodeVerdict {
-  /** In MiB an hour: of the lowest points, which is what counts, of all samples, and of the heap's lowest points. */
-  slope: { theilSen: number; leastSquares: number; heap: number };
+  /** In MiB an hour: of the lowest points, which is what counts, with its bounds; of all samples; of the heap's lowest points. */
+  slope: { theilSen: number; least: number; most: number; leastSquares: number; heap: number };
   rssMebibytes: Course;
   restMebibytes: Course;
   heapMebibytes: Course;
@@ -78,15 +78,22 @@ export function judge(samples: readonly NodeSample[], warmUpSeconds: number): No
     some.map((sample) => [sample.seconds / 3600, sample[name]]);
   const lowest = (name: Memory): Point[] =>
     line(windows.map((all) => all.reduce((a, b) => b[name] < a[name] ? b : a)), name);
+  const { slope: theil, least, most } = theilSen(lowest("restMebibytes"));
   const slope = {
-    theilSen: theilSen(lowest("restMebibytes")),
+    theilSen: theil,
+    least,
+    most,
     leastSquares: leastSquares(line(counted, "restMebibytes")),
-    heap: theilSen(lowest("heapMebibytes")),
+    heap: theilSen(lowest("heapMebibytes")).slope,
   };
   const elections = samples.at(-1)!.term - samples[0]!.term;
   const problems: string[] = [];
-  if (!(slope.theilSen <= slopeMax)) {
-    problems.push(`memory grows by ${slope.theilSen.toFixed(1)} MiB an hour, and ${slopeMax} are allowed`);
+  if (!(theil <= slopeMax)) {
+    const [grows, from, to] = [theil, least, most].map((one) => one.toFixed(1));
+    const doubt = least <= slopeMax ? ": too noisy to tell, run longer on a quieter machine" : "";
+    problems.push(
+      `memory grows by ${grows} MiB an hour (${from} to ${to}), and ${slopeMax} are allowed${doubt}`,
+    );
   }
   for (const name of ["descriptors", "timers"] as const) {
     const least = windows.map((all) => Math.min(...all.map((sample) => sample[name])));
@@ -125,9 +132,18 @@ export function leastSquares(points: readonly Point[]): number {
   return points.reduce((sum, [x, y]) => sum + (x - x0) * (y - y0), 0) / squares;
 }
 
-/** The median of the slopes of all pairs of points. */
-export function theilSen(points: readonly Point[]): number {
-  return median(points.flatMap(([x, y], i) => points.slice(i + 1).map(([x1, y1]) => (y1 - y) / (x1 - x))));
+/**
+ * The median of the slopes of all pairs of points, and between which two of them the true slope lies, nine times in ten,
+ * if the points stray independently of each other (Sen 1968).
+ */
+export function theilSen(points: readonly Point[]): { slope: number; least: number; most: number } {
+  const slopes = points.flatMap(([x, y], i) => points.slice(i + 1).map(([x1, y1]) => (y1 - y) / (x1 - x)));
+  slopes.sort((a, b) => a - b);
+  const n = points.length;
+  const spread = 1.645 * Math.sqrt(n * (n - 1) * (2 * n + 5) / 18);
+  const [low, high] = [Math.floor((slopes.length - spread) / 2), Math.ceil((slopes.length + spread) / 2)];
+  const at = (rank: number): number => slopes[Math.min(slopes.length - 1, Math.max(0, rank))]!;
+  return { slope: median(slopes), least: at(low), most: at(high) };
 }
 
 /** Cuts samples into windows of equal length; the last one may be shorter by less than half. */

@@ -46,10 +46,10 @@ function problemsOf(change: (sample: NodeSample) => Partial<NodeSample>): string
 Deno.test("leastSquares() and theilSen() find the slope of a line, the second one past points out of line", () => {
   const line: Point[] = Array.from({ length: 20 }, (_, x) => [x, 3 * x + 7]);
   assertAlmostEquals(leastSquares(line), 3);
-  assertAlmostEquals(theilSen(line), 3);
+  assertAlmostEquals(theilSen(line).slope, 3);
   const spoilt = line.map(([x, y]): Point => [x, x > 16 ? y + 500 : y]);
   assert(leastSquares(spoilt) > 10);
-  assertAlmostEquals(theilSen(spoilt), 3);
+  assertAlmostEquals(theilSen(spoilt).slope, 3);
 });
 
 Deno.test("judge() finds nothing in nodes that are noisy and flat", () => {
@@ -65,8 +65,30 @@ Deno.test("judge() finds a leak of 10 MiB an hour under a saw of 40 MiB", () => 
     }));
     const { problems } = judge(samples, warmUpSeconds);
     assertEquals(problems.length, 1, `seed ${seed}`);
-    assertMatch(problems[0]!, /^memory grows by \d+\.\d MiB an hour, and 4 are allowed$/);
+    assertMatch(
+      problems[0]!,
+      /^memory grows by \d+\.\d MiB an hour \(\d+\.\d to \d+\.\d\), and 4 are allowed/,
+    );
   }
+});
+
+Deno.test("theilSen() bounds the true slope nine times in ten", () => {
+  const random = new Random("bounds");
+  let inside = 0;
+  for (let run = 0; run < 1000; run++) {
+    const points = Array.from({ length: 15 }, (_, x): Point => [x, 3 * x + 20 * random.next()]);
+    const { least, most } = theilSen(points);
+    if (least <= 3 && 3 <= most) inside++;
+  }
+  assert(inside > 870 && inside < 950, `${inside} of 1000`);
+});
+
+Deno.test("judge() says so when memory is too noisy to tell", () => {
+  const random = new Random("noisy");
+  const noisy = problemsOf(({ seconds }) => ({
+    restMebibytes: 200 + 5 * seconds / 3600 + 90 * random.next(),
+  }));
+  assertMatch(noisy[0] ?? "", /too noisy to tell/);
 });
 
 Deno.test("judge() finds descriptors and timers that grow or jump, and passes over a crowd of a moment", () => {
