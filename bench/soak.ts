@@ -108,13 +108,14 @@ async function watchNodes(
 
 async function sampleOf(node: TestNode, seconds: number): Promise<NodeSample> {
   const status = await until(`node ${node.id} answers`, () => node.status());
-  const { timers, heapBytes, rssBytes } = latestFigures(node.journal)!;
+  const { timers, heapBytes, externalBytes, rssBytes } = latestFigures(node.journal)!;
   const sizes = sizesIn(node.folder);
   return {
     seconds,
     ...await processFigures(node),
     restMebibytes: rssBytes / 2 ** 20,
     heapMebibytes: heapBytes / 2 ** 20,
+    externalMebibytes: externalBytes / 2 ** 20,
     timers,
     term: status.term,
     role: status.role,
@@ -160,6 +161,7 @@ function tableOf({ nodes }: Report): string {
     "rssMebibytes",
     "restMebibytes",
     "heapMebibytes",
+    "externalMebibytes",
     "descriptors",
     "timers",
     "threads",

@@ -24,6 +24,8 @@ export interface InnerFigures {
   timers: number;
   /** Of the heap and of the process, behind a collection: without one both go up and down by 50 MiB at V8's leisure. */
   heapBytes: number;
+  /** Buffers that objects of the heap hold outside of it. */
+  externalBytes: number;
   rssBytes: number;
 }
 
@@ -81,8 +83,9 @@ if (import.meta.main) {
   setInterval(() => {
     gc(); // a pause that the load notices: it makes elections likelier and hides none
     setTimeout(() => { // pages are given back behind the collection
-      const { heapUsed: heapBytes, rss: rssBytes } = Deno.memoryUsage();
-      console.error(mark + JSON.stringify({ timers: timers(), heapBytes, rssBytes } satisfies InnerFigures));
+      const { heapUsed: heapBytes, external: externalBytes, rss: rssBytes } = Deno.memoryUsage();
+      const figures: InnerFigures = { timers: timers(), heapBytes, externalBytes, rssBytes };
+      console.error(mark + JSON.stringify(figures));
     }, giveBackMs);
   }, tellMs);
   Deno.exit(await main(Deno.args.slice(4))); // deno run -A main.ts serve ...

@@ -10,9 +10,10 @@ export interface NodeSample {
   seconds: number;
   /** Memory of the process, now. */
   rssMebibytes: number;
-  /** The same when garbage had last been collected, and the heap then. */
+  /** The same when garbage had last been collected, the heap then, and buffers outside of it. */
   restMebibytes: number;
   heapMebibytes: number;
+  externalMebibytes: number;
   descriptors: number;
   threads: number;
   timers: number;
@@ -42,6 +43,7 @@ export interface NodeVerdict {
   rssMebibytes: Course;
   restMebibytes: Course;
   heapMebibytes: Course;
+  externalMebibytes: Course;
   descriptors: Course;
   timers: Course;
   threads: Course;
@@ -113,6 +115,7 @@ export function judge(samples: readonly NodeSample[], warmUpSeconds: number): No
     rssMebibytes: course("rssMebibytes"),
     restMebibytes: course("restMebibytes"),
     heapMebibytes: course("heapMebibytes"),
+    externalMebibytes: course("externalMebibytes"),
     descriptors: course("descriptors"),
     timers: course("timers"),
     threads: course("threads"),

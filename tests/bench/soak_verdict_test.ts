@@ -26,6 +26,7 @@ function samplesOf(
       rssMebibytes: 500 + 100 * random(),
       restMebibytes: 400 - filling + 40 * (seconds % 65) / 65 + 2 * random() + (random() < 0.05 ? 60 : 0),
       heapMebibytes: 200,
+      externalMebibytes: 10,
       descriptors: 40 + Math.floor(5 * random()) + (random() < 0.05 ? 20 : 0),
       threads: 7,
       timers: 5 + Math.floor(3 * random()),
@@ -113,12 +114,20 @@ Deno.test("judge() does not call a node flat that was still filling when the war
 });
 
 Deno.test("latestFigures() takes the last whole line of a journal", () => {
-  const line = (timers: number): string => `soak figures: {"timers":${timers},"heapBytes":1,"rssBytes":2}\n`;
+  const line = (timers: number): string =>
+    `soak figures: {"timers":${timers},"heapBytes":1,"externalBytes":1,"rssBytes":2}\n`;
   assertEquals(latestFigures("node 1: listens\n"), null);
-  assertEquals(latestFigures(`${line(4)}node 1: leads term 1\n`), { timers: 4, heapBytes: 1, rssBytes: 2 });
+  assertEquals(latestFigures(`${line(4)}node 1: leads term 1\n`), {
+    timers: 4,
+    heapBytes: 1,
+    externalBytes: 1,
+    externalBytes: 1,
+    rssBytes: 2,
+  });
   assertEquals(latestFigures(line(4) + line(5) + 'soak figures: {"tim'), {
     timers: 5,
     heapBytes: 1,
+    externalBytes: 1,
     rssBytes: 2,
   });
 });
