@@ -121,7 +121,6 @@ Deno.test("latestFigures() takes the last whole line of a journal", () => {
     timers: 4,
     heapBytes: 1,
     externalBytes: 1,
-    externalBytes: 1,
     rssBytes: 2,
   });
   assertEquals(latestFigures(line(4) + line(5) + 'soak figures: {"tim'), {
