@@ -15,6 +15,16 @@ export async function mebibytesOf(node: TestNode): Promise<{ now: number; peak: 
   return { now: mebibytes("VmRSS"), peak: mebibytes("VmHWM") };
 }
 
+/** Memory, open files and threads of a node's process, where Linux tells. */
+export async function processFigures(
+  { pid }: TestNode,
+): Promise<{ rssMebibytes: number; descriptors: number; threads: number }> {
+  const status = await Deno.readTextFile(`/proc/${pid}/status`);
+  const figure = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1]);
+  const descriptors = Array.from(Deno.readDirSync(`/proc/${pid}/fd`)).length;
+  return { rssMebibytes: figure("VmRSS") / 1024, descriptors, threads: figure("Threads") };
+}
+
 /** The processor time that a node's process has used so far, in milliseconds; null: only Linux tells. */
 export async function processorMs(node: TestNode): Promise<number | null> {
   if (Deno.build.os !== "linux") return null;

@@ -33,6 +33,7 @@ Deno.test("deno.json describes each task, and each finds out for itself where JS
     "kvapp",
     "ok",
     "sim",
+    "soak",
     "test",
   ]);
   for (const [name, task] of Object.entries<{ description: string; command: string }>(config.tasks)) {

@@ -1,0 +1,92 @@
+/**
+ * Runs the command that it is given, `kvapp` with its arguments, in this process, and tells its journal every few
+ * seconds what nobody can see from outside: how many timers are pending, and the memory that is left when garbage has been
+ * collected. The program itself has no such line, because only the soak needs it.
+ *
+ * @module
+ */
+
+import { main } from "../lib/cli/cli.ts";
+import { defaultLimits, type Limits } from "../lib/server/options.ts";
+
+/** What a test cluster takes before its arguments, so that its nodes tell this. */
+export const soakNode: readonly [string, ...string[]] = [
+  Deno.execPath(),
+  "run",
+  "-A",
+  "--v8-flags=--expose-gc",
+  new URL(import.meta.url).pathname,
+];
+
+/** What a node tells of its inside. */
+export interface InnerFigures {
+  /** Pending ones, whichever part of the node started them. */
+  timers: number;
+  /** Of the heap and of the process, behind a collection: without one both go up and down by 50 MiB at V8's leisure. */
+  heapBytes: number;
+  /** Buffers that objects of the heap hold outside of it. */
+  externalBytes: number;
+  rssBytes: number;
+}
+
+/** What fills up by design has an eighth of its bound: it is full sooner, and its ups and downs hide less. */
+const limits: Partial<Limits> = {
+  snapshotEntries: defaultLimits.snapshotEntries / 8,
+  snapshotLogBytes: defaultLimits.snapshotLogBytes / 8,
+  segmentBytesMax: defaultLimits.segmentBytesMax / 8,
+  trailingBytes: defaultLimits.trailingBytes / 8,
+  watchHistoryBytes: defaultLimits.watchHistoryBytes / 8,
+};
+
+const mark = "soak figures: ";
+const tellMs = 10_000, giveBackMs = 100;
+
+/** The latest figures in a node's journal; null: it has told none yet. */
+export function latestFigures(journal: string): InnerFigures | null {
+  const from = journal.lastIndexOf(mark, journal.lastIndexOf("\n"));
+  return from < 0 ? null : JSON.parse(journal.slice(from + mark.length, journal.indexOf("\n", from)));
+}
+
+/** Puts timers that are counted into `scope`; returns how many are pending. */
+export function countTimers(scope: object): () => number {
+  const pending = new Set<unknown>();
+  const { setTimeout, setInterval, clearTimeout } = globalThis;
+  const clear = (timer?: number): void => {
+    pending.delete(timer);
+    clearTimeout(timer); // which ends intervals too
+  };
+  Object.assign(scope, {
+    setTimeout: (f: (...args: unknown[]) => void, ms?: number, ...args: unknown[]) => {
+      const timer = setTimeout(() => {
+        pending.delete(timer);
+        f(...args);
+      }, ms);
+      pending.add(timer);
+      return timer;
+    },
+    setInterval: (f: (...args: unknown[]) => void, ms?: number, ...args: unknown[]) => {
+      const timer = setInterval(f, ms, ...args);
+      pending.add(timer);
+      return timer;
+    },
+    clearTimeout: clear,
+    clearInterval: clear,
+  });
+  return () => pending.size;
+}
+
+if (import.meta.main) {
+  Object.assign(defaultLimits, limits);
+  const { setInterval, setTimeout } = globalThis; // do not count themselves
+  const timers = countTimers(globalThis);
+  const { gc } = globalThis as unknown as { gc: () => void };
+  setInterval(() => {
+    gc(); // a pause that the load notices: it makes elections likelier and hides none
+    setTimeout(() => { // pages are given back behind the collection
+      const { heapUsed: heapBytes, external: externalBytes, rss: rssBytes } = Deno.memoryUsage();
+      const figures: InnerFigures = { timers: timers(), heapBytes, externalBytes, rssBytes };
+      console.error(mark + JSON.stringify(figures));
+    }, giveBackMs);
+  }, tellMs);
+  Deno.exit(await main(Deno.args.slice(4))); // deno run -A main.ts serve ...
+}
