@@ -149,9 +149,11 @@ export class Link {
     this.#ways[direction].write(bytes, done);
   }
 
-  /** Nothing that comes is passed on any more. */
-  stop(): void {
+  /** Passes these last bytes on, or none, and ends both connections. Nothing that comes is passed on any more. */
+  cut(direction: Direction, last: Uint8Array, reset: boolean): void {
     this.#isEnding = true;
+    if (last.length === 0) this.end(reset);
+    else this.pass(direction, last, () => this.end(reset));
   }
 
   /** Ends both connections now. */
