@@ -6,12 +6,13 @@
  */
 
 import { assertEquals, assertGreater } from "@std/assert";
-import { ChaosCluster, type ClusterOptions } from "../../lib/chaos/cluster.ts";
+import { ChaosCluster, type ChaosNode, type ClusterOptions } from "../../lib/chaos/cluster.ts";
 import { Clients } from "../../lib/chaos/clients.ts";
 import { Leaders } from "../../lib/chaos/leaders.ts";
 import { Random } from "../../lib/chaos/random.ts";
 import { differencesOf } from "../../lib/cli/bench_verify.ts";
 import { historyText, judge } from "../../lib/cli/bench_verify_verdict.ts";
+import { Connection } from "../../lib/client/connection.ts";
 import { connect } from "../../mod.ts";
 import { kvappWords, withFolder } from "../cli/processes.ts";
 import { until } from "./cluster.ts";
@@ -125,6 +126,36 @@ export async function untilWrites(trial: Trial, count: number): Promise<void> {
   const { counts } = trial.clients;
   const enough = counts.acknowledgedWrites + count;
   await until("writes are acknowledged", () => counts.acknowledgedWrites >= enough);
+}
+
+/** Milliseconds until some of these nodes has acknowledged a write that was sent from now on. */
+export async function firstWrite(nodes: readonly ChaosNode[], patienceMs: number): Promise<number> {
+  const from = performance.now();
+  const stop = new AbortController();
+  const writers = nodes.map(async ({ client }) => {
+    while (!stop.signal.aborted) {
+      const connection = await Connection.open(client, stop.signal);
+      const close = (): void => void connection.close();
+      stop.signal.addEventListener("abort", close);
+      try {
+        if ((await connection.request({ op: "put", key: "first", value: "1" })).ok) return;
+      } finally {
+        stop.signal.removeEventListener("abort", close);
+        await connection.close();
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    throw stop.signal.reason;
+  });
+  const patience = setTimeout(() => stop.abort(), patienceMs);
+  try {
+    await Promise.any(writers);
+    return performance.now() - from;
+  } finally {
+    clearTimeout(patience);
+    stop.abort();
+    await Promise.allSettled(writers);
+  }
 }
 
 /** Waits. */
