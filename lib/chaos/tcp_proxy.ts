@@ -144,6 +144,11 @@ export class Link {
     else this.#waitForFirstLine(owner.identify);
   }
 
+  /** Whether it was ended, by this program or either end. */
+  get isEnded(): boolean {
+    return this.#isEnding || Object.values(this.#sockets).some((socket) => socket.destroyed);
+  }
+
   /** Passes bytes on that a filter has kept, and calls `done` when they have left. */
   pass(direction: Direction, bytes: Uint8Array, done?: () => void): void {
     this.#ways[direction].write(bytes, done);
