@@ -16,7 +16,7 @@ import { freeze } from "./freezer.ts";
 import { LineConnection } from "./line_connection.ts";
 
 const freezeSeconds = Number(Deno.env.get("KVAPP_FREEZE_SECONDS") ?? 1);
-const starveSeconds = Number(Deno.env.get("KVAPP_STARVE_SECONDS") ?? 3);
+const starveSeconds = Number(Deno.env.get("KVAPP_STARVE_SECONDS") ?? 2);
 const electionTimeoutMaxMs = 600;
 const args = ["--election-timeout-min", "300", "--election-timeout-max", `${electionTimeoutMaxMs}`];
 const ignore = Deno.build.os !== "linux";
@@ -64,10 +64,12 @@ async function run(command: string, ...args: string[]): Promise<void> {
 
 /** Leaves a node the crumbs of one core, with all its threads, until it is started anew. */
 async function starve(node: ChaosNode): Promise<AsyncDisposable> {
-  await run("taskset", "-a", "-c", "-p", "0", `${node.pid}`);
+  const [, core] = /^Cpus_allowed_list:\s*(\d+)/m.exec(Deno.readTextFileSync("/proc/self/status"))!;
+  await run("taskset", "-a", "-c", "-p", core!, `${node.pid}`);
   const threads = Array.from(Deno.readDirSync(`/proc/${node.pid}/task`), ({ name }) => name);
   await run("renice", "-n", "19", "-p", ...threads);
-  const busy = new Deno.Command("taskset", { args: ["-c", "0", "sh", "-c", "while :; do :; done"] }).spawn();
+  const busy = new Deno.Command("taskset", { args: ["-c", core!, "sh", "-c", "while :; do :; done"] })
+    .spawn();
   return {
     async [Symbol.asyncDispose]() {
       busy.kill("SIGKILL");

@@ -13,9 +13,9 @@ import { until } from "./cluster.ts";
 import { byLine } from "./tcp_proxy.ts";
 
 /** Places of each kind of line at which connections are cut. */
-const cuts = Deno.env.get("KVAPP_STREAM_CUTS") ?? "8";
+const cuts = Deno.env.get("KVAPP_STREAM_CUTS") ?? "6";
 const cutsMax = cuts === "all" ? Infinity : Number(cuts);
-const seconds = Number(Deno.env.get("KVAPP_STREAM_SECONDS") ?? 2);
+const seconds = Number(Deno.env.get("KVAPP_STREAM_SECONDS") ?? 1);
 
 /** What a line on the raft port is; an entry's has no type. */
 function kindOf(line: Uint8Array): string {

@@ -19,14 +19,12 @@ export async function freeze(pids: readonly number[]): Promise<Frozen> {
   const group = `${freezer}/kvapp-${crypto.randomUUID()}`;
   try {
     Deno.mkdirSync(group);
-    for (const pid of pids) Deno.writeTextFileSync(`${group}/cgroup.procs`, `${pid}`);
   } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.PermissionDenied)) {
-      throw error;
-    }
+    if (!(error instanceof Error)) throw error; // there is no such thing here, or it is not for us
     for (const pid of pids) Deno.kill(pid, "SIGSTOP");
     return { by: "SIGSTOP", [Symbol.dispose]: () => pids.forEach((pid) => Deno.kill(pid, "SIGCONT")) };
   }
+  for (const pid of pids) Deno.writeTextFileSync(`${group}/cgroup.procs`, `${pid}`);
   const thaw = (): void => {
     Deno.writeTextFileSync(`${group}/freezer.state`, "THAWED");
     for (const pid of pids) Deno.writeTextFileSync(`${freezer}/cgroup.procs`, `${pid}`);
