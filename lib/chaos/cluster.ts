@@ -1,6 +1,6 @@
 /**
  * A cluster that exists to be ill-treated: each node a real process with a folder of its own, and between them a network
- * whose every way can be spoilt. Clients connect past that, directly.
+ * whose every way can be spoilt. Clients connect past that, directly or through proxies of their own.
  *
  * @module
  */
@@ -10,6 +10,7 @@ import { untilAborted, within } from "../client/deadline.ts";
 import type { NodeStatus } from "../client/types.ts";
 import { PeerNetwork } from "./peer_network.ts";
 import { type ClaimedPorts, claimPorts } from "./ports.ts";
+import { TcpProxy } from "./tcp_proxy.ts";
 
 /** How a cluster is to be. */
 export interface ClusterOptions {
@@ -21,6 +22,8 @@ export interface ClusterOptions {
   program: readonly string[];
   /** Further words for each node, such as its timing. */
   args?: readonly string[];
+  /** Clients reach each node through a proxy. */
+  clientProxies?: boolean;
   /** Decides which bits are spoilt, when some are. */
   random?: () => number;
 }
@@ -34,12 +37,22 @@ const pollMs = 20;
 export class ChaosCluster {
   readonly nodes: ChaosNode[];
   readonly network: PeerNetwork;
+  /** Those before the client ports, if that was asked for. */
+  readonly clientProxies: TcpProxy[];
 
   readonly #claimed: ClaimedPorts;
 
-  private constructor(nodes: ChaosNode[], network: PeerNetwork, claimed: ClaimedPorts) {
+  private constructor(
+    nodes: ChaosNode[],
+    { network, clientProxies, claimed }: {
+      network: PeerNetwork;
+      clientProxies: TcpProxy[];
+      claimed: ClaimedPorts;
+    },
+  ) {
     this.nodes = nodes;
     this.network = network;
+    this.clientProxies = clientProxies;
     this.#claimed = claimed;
   }
 
@@ -50,17 +63,23 @@ export class ChaosCluster {
     const ports = claimed.ports.slice(0, count);
     const network = await PeerNetwork.open(ports, random);
     const cluster = network.addresses.map((address, i) => `${i + 1}=${address}`).join(",");
+    const direct = ports.map((port) => `127.0.0.1:${port + 1000}`);
+    const clientProxies = options.clientProxies
+      ? await Promise.all(direct.map((to) => TcpProxy.open(to)))
+      : [];
     const nodes = ports.map((port, i) => {
+      const client = clientProxies[i]?.address ?? direct[i]!;
       const place = ["--bind", `127.0.0.1:${port}`, "--client-port", `${port + 1000}`];
       const words = ["serve", "--node-id", `${i + 1}`, "--cluster", cluster, ...place];
+      words.push("--advertise-client", client);
       return new ChaosNode({
         id: i + 1,
-        client: `127.0.0.1:${port + 1000}`,
+        client,
         journal: `${folder}/${i + 1}.log`,
         words: [...program, ...words, "--data-dir", `${folder}/${i + 1}`, "--stop-with-stdin", ...args],
       });
     });
-    const all = new ChaosCluster(nodes, network, claimed);
+    const all = new ChaosCluster(nodes, { network, clientProxies, claimed });
     try {
       for (const node of nodes) node.start();
       await all.leader();
@@ -96,7 +115,7 @@ export class ChaosCluster {
   /** Ends everything. */
   async close(): Promise<void> {
     await Promise.all(this.nodes.map((node) => node.kill()));
-    await this.network.close();
+    await Promise.all([this.network, ...this.clientProxies].map((one) => one.close()));
     this.#claimed.release();
   }
 

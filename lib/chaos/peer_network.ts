@@ -5,7 +5,7 @@
  * @module
  */
 
-import { clear, type Conditions, type Direction, TcpProxy } from "./tcp_proxy.ts";
+import { clear, type Conditions, type Direction, type Filter, type Link, TcpProxy } from "./tcp_proxy.ts";
 
 /** All ways between the nodes 1 to n. */
 export class PeerNetwork {
@@ -44,6 +44,17 @@ export class PeerNetwork {
     const all = [...ways].map(([from, to]) => [`${from}>${to}`, { ...clear, ...conditions }] as const);
     this.#layers.set(layer, new Map(all));
     for (const proxy of this.#proxies) proxy.changed();
+  }
+
+  /**
+   * From now on what `filter` makes of a connection to the node `target` sees its bytes, in place of the other end; null:
+   * nothing does. Connections that stand are reset.
+   */
+  setFilter(filter: ((link: Link, target: number) => Filter) | null): void {
+    for (const [i, proxy] of this.#proxies.entries()) {
+      proxy.filter = filter && ((link) => filter(link, i + 1));
+      proxy.cutAll(true);
+    }
   }
 
   async close(): Promise<void> {

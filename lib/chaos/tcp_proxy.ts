@@ -144,14 +144,21 @@ export class Link {
     else this.#waitForFirstLine(owner.identify);
   }
 
+  /** Whether it was ended, by this program or either end. */
+  get isEnded(): boolean {
+    return this.#isEnding || Object.values(this.#sockets).some((socket) => socket.destroyed);
+  }
+
   /** Passes bytes on that a filter has kept, and calls `done` when they have left. */
   pass(direction: Direction, bytes: Uint8Array, done?: () => void): void {
     this.#ways[direction].write(bytes, done);
   }
 
-  /** Nothing that comes is passed on any more. */
-  stop(): void {
+  /** Passes these last bytes on, or none, and ends both connections. Nothing that comes is passed on any more. */
+  cut(direction: Direction, last: Uint8Array, reset: boolean): void {
     this.#isEnding = true;
+    if (last.length === 0) this.end(reset);
+    else this.pass(direction, last, () => this.end(reset));
   }
 
   /** Ends both connections now. */

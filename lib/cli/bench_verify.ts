@@ -190,7 +190,7 @@ async function load(
 }
 
 /** What differs between the nodes once they have all applied the same entries. */
-async function differencesOf(cluster: ChaosCluster): Promise<string[]> {
+export async function differencesOf(cluster: ChaosCluster): Promise<string[]> {
   for (const deadline = performance.now() + settleTimeoutMs; performance.now() < deadline;) {
     const indexes = (await cluster.statuses()).flatMap((it) =>
       it === null || it.abstains ? [-1] : [it.appliedIndex, it.lastLogIndex, it.commitIndex]

@@ -12,13 +12,15 @@ import {
   type LogLevel,
   type ServerOptions,
   type Timing,
+  waitingConnectionsMax,
 } from "../server/options.ts";
 import { OptionError } from "./errors.ts";
 import { placeOf } from "./place.ts";
 import { timingFrom, type TimingMode } from "./timing.ts";
 
-/** What a node needs for its files, other nodes, strangers on both ports, and the runtime. */
-const ownDescriptors = 192;
+/** Descriptors that a node needs for its files, other nodes and the runtime. */
+const ownDescriptors = 64;
+const clientConnectionsMin = 4;
 const secretBytesMin = 16;
 const secretBytesMax = 64 << 10;
 
@@ -83,9 +85,16 @@ export function serverOptionsOf(options: NodeOptions): Omit<ServerOptions, "onSt
  */
 export function limitsFor(timing: Timing): Limits {
   const requestTimeoutMs = Math.max(defaultLimits.requestTimeoutMs, 3 * timing.electionTimeoutMaxMs);
-  const left = Math.max(16, descriptorsMax() - ownDescriptors);
-  const clientConnectionsMax = Math.min(defaultLimits.clientConnectionsMax, left);
-  return { ...defaultLimits, requestTimeoutMs, clientConnectionsMax };
+  return { ...defaultLimits, requestTimeoutMs, clientConnectionsMax: clientConnectionsFor(descriptorsMax()) };
+}
+
+/** Connections that wait on either port come on top: while there is room for few, each of the three gets a third. */
+function clientConnectionsFor(descriptors: number): number {
+  const { clientConnectionsMax } = defaultLimits;
+  const left = descriptors - ownDescriptors;
+  const waiting = waitingConnectionsMax(defaultLimits);
+  const room = left < 3 * waiting ? Math.floor(left / 3) : left - 2 * waiting;
+  return Math.min(clientConnectionsMax, Math.max(clientConnectionsMin, room));
 }
 
 function checkedLimits(limits: Partial<Limits>): Partial<Limits> {

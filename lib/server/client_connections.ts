@@ -8,7 +8,7 @@
 import type { Clock, Connection } from "../io/io.ts";
 import { busy, errorReply } from "../protocol/errors.ts";
 import { type Caller, Client, type OnRequest } from "./client_connection.ts";
-import type { Limits } from "./options.ts";
+import { type Limits, waitingConnectionsMax } from "./options.ts";
 import { Turns } from "./turns.ts";
 
 /** What is done with a connection's requests. */
@@ -22,8 +22,6 @@ export interface ClientConnectionsOwner {
 
 const encoder = new TextEncoder();
 
-/** So many connections over the limit are answered at a time; others are closed without a word. */
-const refusedMax = 64;
 /** How often is looked whether somebody waits too long: there may be thousands. */
 const lookMs = 1000;
 
@@ -90,7 +88,7 @@ export class ClientConnections {
 
   /** One connection too many is told so, unless so many are being told that they would crowd the node in turn. */
   #refuse(connection: Connection): void {
-    if (this.#refused >= refusedMax) return connection.destroy();
+    if (this.#refused >= waitingConnectionsMax(this.#limits)) return connection.destroy();
     this.#refused++;
     connection.onClose = () => this.#refused--;
     const error = busy(`this node has ${this.#clients.size} client connections, as many as it takes`, 1000);

@@ -101,6 +101,14 @@ export const defaultLimits: Limits = {
   requestTimeoutMs: 5000,
 };
 
+/**
+ * So many connections on either port may wait beside those of clients: strangers to say who they are, clients too many
+ * to be told so. A node that has room for few clients has none for more of these.
+ */
+export function waitingConnectionsMax({ clientConnectionsMax }: Limits): number {
+  return Math.min(64, Math.max(4, clientConnectionsMax));
+}
+
 /** How much a line of the node's journal matters. */
 export type LogLevel = "error" | "warn" | "info" | "debug";
 

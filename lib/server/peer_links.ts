@@ -12,7 +12,7 @@ import type { Message } from "../raft/messages.ts";
 import type { NodeId } from "../raft/types.ts";
 import { Handshake } from "./handshake.ts";
 import { randomHex } from "./identity.ts";
-import type { ServerOptions } from "./options.ts";
+import { type ServerOptions, waitingConnectionsMax } from "./options.ts";
 import { type LinkOptions, type LinkOwner, PeerLink } from "./peer_link.ts";
 
 /** What the server lends to its links. */
@@ -49,8 +49,6 @@ interface Peer {
 }
 
 const backoffMsMin = 10;
-/** Accepted connections that have not said, and where there is a secret proved, who they are. */
-const strangersMax = 64;
 /** Strangers who pretend to be a node think of ever new causes; the journal stays readable. */
 const causesMax = 16;
 
@@ -141,7 +139,7 @@ export class PeerLinks implements LinkOwner {
     if (this.#isClosed) return connection.destroy();
     // Strangers must not keep members out: the one that has hesitated longest goes.
     const [oldest] = this.#strangers;
-    if (this.#strangers.size >= strangersMax) {
+    if (this.#strangers.size >= waitingConnectionsMax(this.#options.limits)) {
       this.#strangers.delete(oldest!);
       oldest!.connection.destroy();
     }

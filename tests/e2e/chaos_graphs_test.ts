@@ -9,9 +9,9 @@ import { assert, assertLessOrEqual } from "@std/assert";
 import { ChaosCluster } from "../../lib/chaos/cluster.ts";
 import { Leaders } from "../../lib/chaos/leaders.ts";
 import { between } from "../../lib/chaos/peer_network.ts";
-import { Connection } from "../../lib/client/connection.ts";
 import { connect } from "../../mod.ts";
 import { kvappWords, withFolder } from "../cli/processes.ts";
+import { firstWrite } from "./chaos_trial.ts";
 import { until } from "./cluster.ts";
 
 const rounds = Number(Deno.env.get("KVAPP_GRAPHS") ?? 1);
@@ -28,34 +28,6 @@ const graphs: Record<string, readonly (readonly [number, number])[]> = {
   "a ring": [[1, 2], [2, 3], [3, 4], [4, 5], [5, 1]],
   "a hub that did not lead": [[1, 2], [1, 3], [1, 4], [1, 5]],
 };
-
-/** Resolves when some node has acknowledged a write that was sent from now on. */
-async function firstWrite(cluster: ChaosCluster): Promise<void> {
-  const stop = new AbortController();
-  const writers = cluster.nodes.map(async ({ client }) => {
-    while (!stop.signal.aborted) {
-      const connection = await Connection.open(client, stop.signal);
-      const close = (): void => void connection.close();
-      stop.signal.addEventListener("abort", close);
-      try {
-        if ((await connection.request({ op: "put", key: "graph", value: "1" })).ok) return;
-      } finally {
-        stop.signal.removeEventListener("abort", close);
-        await connection.close();
-      }
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    throw stop.signal.reason;
-  });
-  const patience = setTimeout(() => stop.abort(), 20 * electionTimeoutMaxMs);
-  try {
-    await Promise.any(writers);
-  } finally {
-    clearTimeout(patience);
-    stop.abort();
-    await Promise.allSettled(writers);
-  }
-}
 
 /** All ways that the graph does not have, when `leader` takes the place of node 5. */
 function missing(edges: readonly (readonly [number, number])[], leader: number): [number, number][] {
@@ -100,9 +72,7 @@ Deno.test("a cluster of five finds a leader on each graph that has a majority so
       for (let round = 0; round < rounds; round++) {
         const leader = (await cluster.leader()).id;
         cluster.network.set("graph", missing(edges, leader), { fate: "lose" });
-        const from = performance.now();
-        await firstWrite(cluster);
-        const found = performance.now() - from;
+        const found = await firstWrite(cluster.nodes, 20 * electionTimeoutMaxMs);
         const changes = await changesWhile(cluster, seconds * 1000, 10);
         console.error(`${name}: a write after ${Math.round(found)} ms, then ${changes} changes`);
         assertLessOrEqual(found, 5 * electionTimeoutMaxMs, name);

@@ -15,12 +15,48 @@ export type ReplyLine = {
   [field: string]: unknown;
 };
 
+/** Cuts lines out of text that comes in pieces. */
+export class Lines {
+  readonly #more: () => Promise<string | null>;
+  #text = "";
+
+  /** `more` gives the next piece; null: none comes any more. */
+  constructor(more: () => Promise<string | null>) {
+    this.#more = more;
+  }
+
+  /** The next line without its newline; null: none comes any more. */
+  async next(): Promise<string | null> {
+    for (;;) {
+      const end = this.#text.indexOf("\n");
+      if (end >= 0) {
+        const line = this.#text.slice(0, end);
+        this.#text = this.#text.slice(end + 1);
+        return line;
+      }
+      if (!await this.#readMore()) return null;
+    }
+  }
+
+  /** All that still comes. */
+  async rest(): Promise<string> {
+    while (await this.#readMore());
+    return this.#text;
+  }
+
+  async #readMore(): Promise<boolean> {
+    const piece = await this.#more();
+    this.#text += piece ?? "";
+    return piece !== null;
+  }
+}
+
 /** A connection to any port. */
 export class LineConnection {
   readonly #conn: Deno.TcpConn;
   readonly #decoder = new TextDecoder();
   readonly #buffer = new Uint8Array(1 << 16);
-  #text = "";
+  readonly #lines = new Lines(() => this.#readMore());
   #isOpen = true;
 
   private constructor(conn: Deno.TcpConn) {
@@ -42,16 +78,8 @@ export class LineConnection {
   }
 
   /** The next line without its newline; null: the other end has closed. */
-  async line(): Promise<string | null> {
-    for (;;) {
-      const end = this.#text.indexOf("\n");
-      if (end >= 0) {
-        const line = this.#text.slice(0, end);
-        this.#text = this.#text.slice(end + 1);
-        return line;
-      }
-      if (!await this.#readMore()) return null;
-    }
+  line(): Promise<string | null> {
+    return this.#lines.next();
   }
 
   /** The next line as a reply. */
@@ -62,9 +90,8 @@ export class LineConnection {
   }
 
   /** All that still comes until the other end closes. */
-  async rest(): Promise<string> {
-    while (await this.#readMore());
-    return this.#text;
+  rest(): Promise<string> {
+    return this.#lines.rest();
   }
 
   /** Sends no more, and still reads. */
@@ -81,13 +108,11 @@ export class LineConnection {
     this.close();
   }
 
-  async #readMore(): Promise<boolean> {
+  async #readMore(): Promise<string | null> {
     const timer = setTimeout(() => this.close(), answerTimeoutMs);
     try {
       const count = await this.#conn.read(this.#buffer);
-      if (count === null) return false;
-      this.#text += this.#decoder.decode(this.#buffer.subarray(0, count), { stream: true });
-      return true;
+      return count === null ? null : this.#decoder.decode(this.#buffer.subarray(0, count), { stream: true });
     } finally {
       clearTimeout(timer);
     }

@@ -60,40 +60,39 @@ export class RequestCutter {
     return this.close();
   }
 
-  /** Hands on whole lines; a line that never ends is handed on by nobody. */
   #filter(link: Link): Filter {
-    const partial: Record<Direction, Uint8Array> = {
-      toTarget: new Uint8Array(),
-      toDialler: new Uint8Array(),
-    };
     /** The fates of the requests that were passed on and have no reply yet; the target answers in order. */
     const fates: (Cut | null)[] = [];
     let isOver = false;
     const cut = ({ moment, reset }: Cut, direction: Direction, last: Uint8Array): void => {
       isOver = true;
-      link.stop();
       this.cuts[moment]++;
-      if (last.length === 0) link.end(reset);
-      else link.pass(direction, last, () => link.end(reset));
+      link.cut(direction, last, reset);
     };
-    const onLine = (direction: Direction, line: Uint8Array): void => {
+    return byLine((direction, line) => {
+      if (isOver) return;
       const isRequest = direction === "toTarget";
       const fate = isRequest ? this.onRequest(new TextDecoder().decode(line)) : fates.shift() ?? null;
       const part = fate === null ? null : momentParts[isRequest ? "request" : "reply"][fate.moment];
       if (fate !== null && part != null) return cut(fate, direction, part(line));
       if (isRequest) fates.push(fate);
       link.pass(direction, line);
-    };
-    return (direction, bytes) => {
-      let rest = concat(partial[direction], bytes);
-      for (let end = rest.indexOf(newline); end >= 0 && !isOver; end = rest.indexOf(newline)) {
-        const line = rest.slice(0, end + 1);
-        rest = rest.slice(end + 1);
-        onLine(direction, line);
-      }
-      partial[direction] = rest;
-    };
+    });
   }
+}
+
+/** Makes whole lines of what comes, with their newlines; a line that never ends is handed on by nobody. */
+export function byLine(onLine: Filter): Filter {
+  const partial: Record<Direction, Uint8Array> = { toTarget: new Uint8Array(), toDialler: new Uint8Array() };
+  return (direction, bytes) => {
+    let rest = concat(partial[direction], bytes);
+    for (let end = rest.indexOf(newline); end >= 0; end = rest.indexOf(newline)) {
+      const line = rest.slice(0, end + 1);
+      rest = rest.slice(end + 1);
+      onLine(direction, line);
+    }
+    partial[direction] = rest;
+  };
 }
 
 /** How much of the line still goes when the connection is cut at that moment. */

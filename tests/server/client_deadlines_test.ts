@@ -143,8 +143,8 @@ Deno.test("ClientConnections.accept() holds only so many connections open to say
   const texts = await Promise.all(
     clients.map((client) => new Response(client.readable).text().catch(() => "")),
   );
-  assertEquals(texts.filter((text) => text.includes('"code":"busy"')).length, 64);
-  assertEquals(texts.filter((text) => text === "").length, 36);
+  assertEquals(texts.filter((text) => text.includes('"code":"busy"')).length, 4);
+  assertEquals(texts.filter((text) => text === "").length, 96);
   listener.close();
 });
 

@@ -5,7 +5,7 @@
  */
 
 import { type TestCluster, type TestNode, within } from "../cluster.ts";
-import { exchange, LineConnection } from "../line_connection.ts";
+import { exchange, LineConnection, Lines } from "../line_connection.ts";
 import { bytesOf, matches, type Named, type Step } from "./script.ts";
 
 /** More than the slowest answer takes, which is `outcomeUnknown`. */
@@ -42,7 +42,7 @@ class Netcat implements Connection {
   readonly #child: Deno.ChildProcess;
   readonly #input: WritableStreamDefaultWriter<Uint8Array>;
   readonly #output: ReadableStreamDefaultReader<string>;
-  #text = "";
+  readonly #lines = new Lines(async () => (await this.#output.read()).value ?? null);
 
   constructor(address: string) {
     const args = ["-N", ...address.split(":")];
@@ -55,18 +55,8 @@ class Netcat implements Connection {
     await this.#input.write(bytes);
   }
 
-  async line(): Promise<string | null> {
-    for (;;) {
-      const end = this.#text.indexOf("\n");
-      if (end >= 0) {
-        const line = this.#text.slice(0, end);
-        this.#text = this.#text.slice(end + 1);
-        return line;
-      }
-      const { done, value } = await this.#output.read();
-      if (done) return null;
-      this.#text += value;
-    }
+  line(): Promise<string | null> {
+    return this.#lines.next();
   }
 
   async closeWrite(): Promise<void> {
