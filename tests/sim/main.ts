@@ -7,6 +7,7 @@
 import { parseArgs } from "@std/cli";
 import { addCounters, runBatch } from "./batch.ts";
 import { mutants, runMutant } from "./mutants.ts";
+import { isFound, runMutants, tableOf } from "./mutation.ts";
 import { enough } from "./scenario.ts";
 import { type Outcome, simulate } from "./simulation.ts";
 
@@ -17,6 +18,8 @@ const usage = `Usage: deno task sim [--seeds N] [--seed S] [--jobs N] [--plant N
   --jobs N       threads (default: as many as there are processors)
   --stop         begin no more seeds after the first failure
   --verbose      print the whole trace
+  --mutants      look for every known bug, each in a copy of the source that has it: print which seed found it
+  --repeat N     look for each so many times, from different first seeds (default 1)
   --plant NAME   first put a known bug into a copy of the source: it must be found
                  ${Object.keys(mutants).join(", ")}
 `;
@@ -29,8 +32,8 @@ let seeAgain = "deno task sim";
 async function main(args: string[]): Promise<number> {
   const options = parseArgs(args, {
     // --planted is what a copy with a bug in it is told, for the command that it prints.
-    string: ["seeds", "seed", "jobs", "plant", "planted"],
-    boolean: ["verbose", "help", "stop"],
+    string: ["seeds", "seed", "jobs", "plant", "planted", "repeat"],
+    boolean: ["verbose", "help", "stop", "mutants"],
     unknown: (name) => {
       console.error(`unknown option ${name}\n\n${usage}`);
       Deno.exit(2);
@@ -46,6 +49,10 @@ async function main(args: string[]): Promise<number> {
   if (options.planted !== undefined) seeAgain = `deno task sim --plant ${options.planted}`;
   if (options.verbose) return runVerbosely(first, count);
   const jobs = numberOf("jobs", options.jobs, navigator.hardwareConcurrency);
+  if (options.mutants) {
+    const seedsMax = numberOf("seeds", options.seeds, 1000);
+    return await lookForAll({ seedsMax, repeat: numberOf("repeat", options.repeat, 1), jobs });
+  }
   return await run({ first, count, jobs, stopAtFailure: options.stop });
 }
 
@@ -114,6 +121,20 @@ function numberOf(name: string, text: string | undefined, byDefault: number): nu
   if (/^\d{1,9}$/.test(text)) return Number(text);
   console.error(`--${name} must be a number, not ${JSON.stringify(text)}\n\n${usage}`);
   Deno.exit(2);
+}
+
+/** All bugs must be found. */
+async function lookForAll(how: { seedsMax: number; repeat: number; jobs: number }): Promise<number> {
+  const verdicts = await runMutants(mutants, {
+    ...how,
+    onVerdict: ({ name, seeds }) =>
+      console.log(`${name}: ${seeds.map((seed) => seed ?? "not found").join(", ")}`),
+  });
+  console.log(`\n${tableOf(verdicts)}\n`);
+  const missed = verdicts.filter((verdict) => !isFound(verdict)).map(({ name }) => name);
+  console.log(`${verdicts.length - missed.length} of ${verdicts.length} mutants found`);
+  if (missed.length > 0) console.log(`NOT found: ${missed.join(", ")}`);
+  return missed.length === 0 ? 0 : 1;
 }
 
 /** The bug must be found: exit code 0 then, as this is what was asked for. */
