@@ -23,8 +23,8 @@ export const elections: Record<string, Mutant> = {
     changes: [{
       file: "lib/raft/election.ts",
       from: '  sendAfterWrite(state, {\n    type: "requestVoteResponse",',
-      to:
-        '  (request.from === state.options.id ? sendAfterWrite : send)(state, {\n    type: "requestVoteResponse",',
+      to: "  const queue = request.from === state.options.id ? state.outboxAfterWrite : state.outbox;\n" +
+        '  queue.push({\n    type: "requestVoteResponse",',
     }],
   },
   "term-before-fsync": {
@@ -93,6 +93,15 @@ export const elections: Record<string, Mutant> = {
       from: '  state.role = { name: "preCandidate", votes: new Map([[state.options.id, true]]) };\n',
       to: "  if (Number(state.tick) >= 0) return startElection(state, false);\n" +
         '  state.role = { name: "preCandidate", votes: new Map([[state.options.id, true]]) };\n',
+    }],
+  },
+  "no-stickiness": {
+    bug: "a node that hears its leader helps others to depose it (thesis 4.2.3)",
+    classes: ["BE3", "BE4"],
+    changes: [{
+      file: "lib/raft/election.ts",
+      from: "state.electionElapsed < state.options.electionTimeoutTicks.min;",
+      to: "state.electionElapsed < 0;",
     }],
   },
   "no-check-quorum": {
