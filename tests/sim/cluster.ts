@@ -77,7 +77,11 @@ export class Cluster {
     }
     const durables = this.nodes.map((node) => node.durable);
     this.invariants = new Invariants(durables);
-    this.leadership = new Leadership(this.nodes, world.network, scenario.timing);
+    this.leadership = new Leadership(this.nodes, {
+      network: world.network,
+      timing: scenario.timing,
+      isDamaged: (node) => this.#damaged.has(node as Node),
+    });
     watchWire(world.network, durables, (id) => this.onVote(this.nodes[id - 1]!));
   }
 

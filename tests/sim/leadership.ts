@@ -1,7 +1,8 @@
 /**
  * What leaders and their voters must keep to beside safety, checked after every event: a leader that hears no majority
- * steps down, opens its term with an entry of its own, takes no more than it may, knows no less of its followers than
- * before, and keeps what it sends them; nobody helps to depose a leader that it hears.
+ * steps down, opens its term with an entry of its own and commits nothing else, takes no more than it may, hands over in
+ * time or not at all, knows no less of its followers than before, and keeps what it sends them; nobody helps to depose a
+ * leader that it hears, and the nodes do not wait equally long for one.
  *
  * @module
  */
@@ -11,6 +12,7 @@ import type { Leader, State } from "../../lib/raft/state.ts";
 import type { Timing } from "../../lib/server/options.ts";
 import type { Server } from "../../lib/server/server.ts";
 import { snapshotName } from "../../lib/storage/snapshot_files.ts";
+import type { DurableState } from "./durable_state.ts";
 import type { FakeNetwork } from "./fake_network.ts";
 import { Violation } from "./violation.ts";
 import type { Machine } from "./world.ts";
@@ -20,12 +22,17 @@ interface Led {
   readonly id: number;
   readonly machine: Machine;
   readonly server: Server | null;
+  readonly durable: Pick<DurableState, "crcs" | "currentTerm" | "lastIndex">;
 }
+
+/** So many election timeouts are not all equal. */
+const drawsMin = 16;
 
 /** What was seen of a node that leads. */
 interface Watched {
   term: number;
   lastIndex: number;
+  commitIndex: number;
   /** When each of the others was last heard. */
   heardAt: Map<string, number>;
   matchIndexes: Map<number, number>;
@@ -34,12 +41,27 @@ interface Watched {
 /** The checks of one cluster. */
 export class Leadership {
   readonly #nodes: readonly Led[];
+  readonly #isDamaged: (node: Led) => boolean;
   readonly #silenceMsMax: number;
   /** By the name of the machine; only those that lead. */
   readonly #watched = new Map<string, Watched>();
+  /** Whether each process stands for election, or would. */
+  readonly #standing = new WeakMap<State, boolean>();
+  /** The election timeouts that they drew at their start and for each attempt, and how often. */
+  readonly #timeouts = new Set<number>();
+  #draws = 0;
 
-  constructor(nodes: readonly Led[], network: FakeNetwork, { electionTimeoutMaxMs }: Timing) {
+  constructor(
+    nodes: readonly Led[],
+    { network, timing: { electionTimeoutMaxMs }, isDamaged }: {
+      network: FakeNetwork;
+      timing: Timing;
+      /** A node's disk has lost something: what was said of it before may be true no more. */
+      isDamaged(node: Led): boolean;
+    },
+  ) {
     this.#nodes = nodes;
+    this.#isDamaged = isDamaged;
     // Leaders count ticks, and a tick may come late.
     this.#silenceMsMax = 3 * electionTimeoutMaxMs + 200;
     const { onReceive } = network;
@@ -58,9 +80,23 @@ export class Leadership {
       }
       const state = stateOf(node.server.raft);
       if (state.outboxAfterWrite.length > 0) checkPreVotes(node, state);
+      this.#checkTimeouts(state);
       if (state.role.name === "leader") this.#checkLeader(node, state, now);
       else this.#watched.delete(node.machine.name);
     }
+  }
+
+  /** Each start and each attempt draws a timeout. That so many are equal by chance will not be seen. */
+  #checkTimeouts(state: State): void {
+    const isStanding = state.role.name === "preCandidate" || state.role.name === "candidate";
+    const stood = this.#standing.get(state);
+    if (isStanding === stood) return;
+    this.#standing.set(state, isStanding);
+    if (stood !== undefined && !isStanding) return;
+    this.#timeouts.add(state.electionTimeout);
+    const { min, max } = state.options.electionTimeoutTicks;
+    const isSame = ++this.#draws >= drawsMin && this.#timeouts.size === 1 && max - min > 2;
+    check(!isSame, () => `${this.#draws} times a timeout of ${state.electionTimeout} ticks was drawn`);
   }
 
   #checkLeader(node: Led, state: State, now: number): void {
@@ -70,15 +106,29 @@ export class Leadership {
     let watched = this.#watched.get(name);
     if (watched?.term !== currentTerm) {
       const heardAt = new Map(this.#nodes.map(({ machine }) => [machine.name, now]));
-      watched = { term: currentTerm, lastIndex: 0, heardAt, matchIndexes: new Map() };
+      watched = {
+        term: currentTerm,
+        lastIndex: 0,
+        commitIndex: state.commitIndex,
+        heardAt,
+        matchIndexes: new Map(),
+      };
       this.#watched.set(name, watched);
       check(log.lastTerm === currentTerm, () => `${name} leads and has no entry of its term ${currentTerm}`);
     }
     if (life!.paused) { for (const peer of watched.heardAt.keys()) watched.heardAt.set(peer, now); }
     this.#checkContact(name, watched, now);
     checkProgress(name, leader, watched);
+    for (const other of this.#nodes) if (!this.#isDamaged(other)) checkMatch(name, state, other);
     if (log.lastIndex !== watched.lastIndex) checkUncommitted(name, state);
     watched.lastIndex = log.lastIndex;
+    if (state.commitIndex !== watched.commitIndex) {
+      const isOwn = log.termAt(state.commitIndex) === currentTerm;
+      check(isOwn, () => `${name} committed up to ${state.commitIndex}, an entry of an earlier term`);
+      watched.commitIndex = state.commitIndex;
+    }
+    const isInTime = (leader.transfer?.ticks ?? 0) < state.options.electionTimeoutTicks.max;
+    check(isInTime, () => `${name} hands over to n${leader.transfer!.target} without end`);
     for (const { transfer } of leader.progress.values()) {
       if (transfer === null) continue;
       const file = snapshotName(transfer.snapshot.lastIncludedIndex);
@@ -103,6 +153,15 @@ function checkProgress(name: string, { progress }: Leader, { matchIndexes }: Wat
     check(nextIndex > matchIndex, () => `${name} sends n${id} ${nextIndex} next, which has ${matchIndex}`);
     if (matchIndex !== before) matchIndexes.set(id, matchIndex);
   }
+}
+
+/** What a leader knows of a disk is so, until a later leader says otherwise. */
+function checkMatch(name: string, { role, log, currentTerm }: State, { id, durable }: Led): void {
+  const { matchIndex = 0 } = (role as Leader).progress.get(id) ?? {};
+  if (matchIndex < log.base.index || matchIndex === 0 || durable.currentTerm > currentTerm) return;
+  const crc = durable.crcs[matchIndex];
+  const isThere = crc === undefined ? durable.lastIndex >= matchIndex : crc === log.crcAt(matchIndex);
+  check(isThere, () => `${name} believes that n${id} has its entry ${matchIndex}, and its disk has not`);
 }
 
 /** All proposals of the term but the last one were in the log when that was taken. */

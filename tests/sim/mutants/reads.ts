@@ -65,7 +65,7 @@ export const reads: Record<string, Mutant> = {
     changes: [{
       file: "lib/server/pending_requests.ts",
       from: "if (dueIndex <= this.#appliedIndex) read.onReadable(null);",
-      to: "if (dueIndex <= this.#appliedIndex + 1) read.onReadable(null);",
+      to: "if (dueIndex > 0) read.onReadable(null);",
     }],
   },
   "pages-of-the-present": {

@@ -77,19 +77,6 @@ export const replication: Record<string, Mutant> = {
       to: "progress.matchIndex = index;",
     }],
   },
-  "late-refusals-count": {
-    bug: "a late refusal makes a leader send again what it knows to be there, from below matchIndex",
-    classes: ["BR5"],
-    changes: [{
-      file,
-      from: 'progress.mode === "snapshot" || response.prevLogIndex <= progress.matchIndex ||',
-      to: 'progress.mode === "snapshot" ||',
-    }, {
-      file: "lib/raft/progress.ts",
-      from: "progress.nextIndex = Math.max(nextIndex, progress.matchIndex + 1);",
-      to: "progress.nextIndex = nextIndex;",
-    }],
-  },
   "entries-renumbered": {
     bug:
       "entries go out behind the last acknowledged one, wherever they belong, and followers number them anew",
