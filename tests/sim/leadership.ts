@@ -1,13 +1,14 @@
 /**
  * What leaders and their voters must keep to beside safety, checked after every event: a leader that hears no majority
  * steps down, opens its term with an entry of its own and commits nothing else, takes no more than it may, hands over in
- * time or not at all, knows no less of its followers than before, and keeps what it sends them; nobody helps to depose a
- * leader that it hears, and the nodes do not wait equally long for one.
+ * time or not at all, knows no less of its followers than before, and keeps what it sends them; followers acknowledge and commit what they have compared with its log; nobody helps
+ * to depose a leader that it hears, or one with a shorter log to office, and the nodes do not wait equally long for one.
  *
  * @module
  */
 
 import { stateOf } from "../../lib/raft/raft.ts";
+import type { Message, RequestVoteResponse } from "../../lib/raft/messages.ts";
 import type { Leader, State } from "../../lib/raft/state.ts";
 import type { Timing } from "../../lib/server/options.ts";
 import type { Server } from "../../lib/server/server.ts";
@@ -36,6 +37,8 @@ interface Watched {
   /** When each of the others was last heard. */
   heardAt: Map<string, number>;
   matchIndexes: Map<number, number>;
+  /** The latest read round that each follower has heard of. */
+  readRounds: Map<number, number>;
 }
 
 /** The checks of one cluster. */
@@ -45,6 +48,10 @@ export class Leadership {
   readonly #silenceMsMax: number;
   /** By the name of the machine; only those that lead. */
   readonly #watched = new Map<string, Watched>();
+  readonly #states = new Map<number, State>();
+  /** What followers had committed, and in which term. */
+  readonly #followers = new WeakMap<State, Pick<State, "commitIndex" | "currentTerm">>();
+  readonly #answers = new WeakSet<Message>();
   /** Whether each process stands for election, or would. */
   readonly #standing = new WeakMap<State, boolean>();
   /** The election timeouts that they drew at their start and for each attempt, and how often. */
@@ -73,13 +80,16 @@ export class Leadership {
 
   /** Looks at all nodes. Throws Violation. */
   check(now: number): void {
+    this.#states.clear();
+    for (const { id, server } of this.#nodes) if (server !== null) this.#states.set(id, stateOf(server.raft));
     for (const node of this.#nodes) {
-      if (node.server === null) {
+      const state = this.#states.get(node.id);
+      if (state === undefined) {
         this.#watched.delete(node.machine.name);
         continue;
       }
-      const state = stateOf(node.server.raft);
-      if (state.outboxAfterWrite.length > 0) checkPreVotes(node, state);
+      if (state.outboxAfterWrite.length > 0) this.#checkAnswers(node, state);
+      this.#checkFollower(node, state);
       this.#checkTimeouts(state);
       if (state.role.name === "leader") this.#checkLeader(node, state, now);
       else this.#watched.delete(node.machine.name);
@@ -99,12 +109,48 @@ export class Leadership {
     check(!isSame, () => `${this.#draws} times a timeout of ${state.electionTimeout} ticks was drawn`);
   }
 
+  /** Right after the event that brought an answer about, it has not left. */
+  #checkAnswers({ machine: { name } }: Led, state: State): void {
+    const { role, currentTerm, commitIndex } = state;
+    for (const message of state.outboxAfterWrite) {
+      if (this.#answers.has(message)) continue;
+      this.#answers.add(message);
+      if (message.type === "requestVoteResponse" && message.voteGranted && message.to !== message.from) {
+        checkVote(name, state, { candidate: this.#states.get(message.to), vote: message });
+      }
+      const isAck = message.type === "appendEntriesResponse" && message.success &&
+        message.term === currentTerm;
+      if (!isAck || role.name !== "follower") continue;
+      const known = Math.max(commitIndex, role.verifiedIndex);
+      check(
+        message.matchIndex <= known,
+        () => `${name} acknowledges ${message.matchIndex}, and has compared ${known} with its leader`,
+      );
+    }
+  }
+
+  /** A follower commits what it has compared with its leader's log, or was offered in a snapshot. */
+  #checkFollower({ machine: { name } }: Led, state: State): void {
+    const { role, currentTerm, commitIndex, outboxAfterWrite } = state;
+    const before = this.#followers.get(state);
+    if (role.name !== "follower") return void this.#followers.delete(state);
+    if (before?.commitIndex === commitIndex && before.currentTerm === currentTerm) return;
+    this.#followers.set(state, { commitIndex, currentTerm });
+    if (before?.currentTerm !== currentTerm) return; // what it had compared in the term before is forgotten
+    const isKnown = commitIndex <= role.verifiedIndex ||
+      outboxAfterWrite.some((it) => it.type === "appendEntriesResponse" && it.matchIndex >= commitIndex);
+    check(
+      isKnown,
+      () => `${name} commits ${commitIndex}, and has compared ${role.verifiedIndex} with its leader`,
+    );
+  }
+
   #checkLeader(node: Led, state: State, now: number): void {
     const { name, life, disk } = node.machine;
     const { log, currentTerm } = state;
     const leader = state.role as Leader;
     let watched = this.#watched.get(name);
-    if (watched?.term !== currentTerm) {
+    if (watched === undefined || watched.term !== currentTerm) {
       const heardAt = new Map(this.#nodes.map(({ machine }) => [machine.name, now]));
       watched = {
         term: currentTerm,
@@ -112,6 +158,7 @@ export class Leadership {
         commitIndex: state.commitIndex,
         heardAt,
         matchIndexes: new Map(),
+        readRounds: new Map(),
       };
       this.#watched.set(name, watched);
       check(log.lastTerm === currentTerm, () => `${name} leads and has no entry of its term ${currentTerm}`);
@@ -119,6 +166,7 @@ export class Leadership {
     if (life!.paused) { for (const peer of watched.heardAt.keys()) watched.heardAt.set(peer, now); }
     this.#checkContact(name, watched, now);
     checkProgress(name, leader, watched);
+    this.#checkRounds(node, state, watched);
     for (const other of this.#nodes) if (!this.#isDamaged(other)) checkMatch(name, state, other);
     if (log.lastIndex !== watched.lastIndex) checkUncommitted(name, state);
     watched.lastIndex = log.lastIndex;
@@ -133,6 +181,20 @@ export class Leadership {
       if (transfer === null) continue;
       const file = snapshotName(transfer.snapshot.lastIncludedIndex);
       check(disk.durable(file) !== null, () => `${name} removed ${file}, which it is sending`);
+    }
+  }
+
+  #checkRounds({ id, machine: { name } }: Led, { role, currentTerm }: State, { readRounds }: Watched): void {
+    for (const [other, { role: follower, currentTerm: term }] of this.#states) {
+      if (follower.name !== "follower" || follower.leaderId !== id || term !== currentTerm) continue;
+      if (follower.readRound > (readRounds.get(other) ?? 0)) readRounds.set(other, follower.readRound);
+    }
+    for (const [other, { readRound }] of (role as Leader).progress) {
+      const heard = readRounds.get(other) ?? 0;
+      check(
+        readRound <= heard,
+        () => `${name} counts n${other} for read round ${readRound}, it heard ${heard}`,
+      );
     }
   }
 
@@ -175,15 +237,23 @@ function checkUncommitted(name: string, { log, currentTerm, commitIndex, options
   check(bytes < uncommittedBytesMax, () => `${name} took a proposal with ${bytes} bytes not committed`);
 }
 
-/** Right after an event, a pre-vote that was granted in it has not left. */
-function checkPreVotes({ machine: { name } }: Led, state: State): void {
-  const { role, electionElapsed, options } = state;
-  for (const message of state.outboxAfterWrite) {
-    if (message.type !== "requestVoteResponse" || !message.preVote || !message.voteGranted) continue;
-    const hears = role.name === "follower" && role.leaderId !== null && role.leaderId !== message.to &&
-      electionElapsed < options.electionTimeoutTicks.min;
-    check(!hears && role.name !== "leader", () => `${name} has a leader and would vote for n${message.to}`);
+/** Who has a leader helps nobody to its office; and the log of whom it helps is at least as complete as its own. */
+function checkVote(
+  name: string,
+  { role, electionElapsed, options, log }: State,
+  { candidate, vote: { to, term, preVote } }: { candidate: State | undefined; vote: RequestVoteResponse },
+): void {
+  const hears = role.name === "follower" && role.leaderId !== null && role.leaderId !== to &&
+    electionElapsed < options.electionTimeoutTicks.min;
+  if (preVote) {
+    check(!hears && role.name !== "leader", () => `${name} has a leader and would vote for n${to}`);
   }
+  const isAsking = candidate?.role.name === (preVote ? "preCandidate" : "candidate") &&
+    candidate.currentTerm === (preVote ? term - 1 : term);
+  if (!isAsking) return; // what it had when it asked is not known any more
+  const { lastTerm, lastIndex } = candidate.log;
+  const isComplete = lastTerm > log.lastTerm || (lastTerm === log.lastTerm && lastIndex >= log.lastIndex);
+  check(isComplete, () => `${name} votes for n${to}, whose log ends before its own`);
 }
 
 function check(holds: boolean, message: () => string): void {

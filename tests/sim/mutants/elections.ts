@@ -76,15 +76,6 @@ export const elections: Record<string, Mutant> = {
       to: "request.lastLogIndex >= 0",
     }],
   },
-  "longest-log-wins": {
-    bug: "logs are compared by their length before their last term (paper 5.4.1)",
-    classes: [],
-    changes: [{
-      file: "lib/raft/log.ts",
-      from: "last.term > this.lastTerm || (last.term === this.lastTerm && last.index >= this.lastIndex)",
-      to: "last.index > this.lastIndex || (last.index === this.lastIndex && last.term >= this.lastTerm)",
-    }],
-  },
   "no-pre-vote": {
     bug: "a node that hears no leader stands for election without asking whether it could win (thesis 9.6)",
     classes: ["BE3"],
@@ -132,13 +123,18 @@ export const elections: Record<string, Mutant> = {
       to: 'message.type === "requestVoteResponse" && message.preVote',
     }],
   },
-  "transfer-never-ends": {
-    bug: "a leader whose successor does not answer takes no proposals any more (hashicorp/raft #696)",
+  "transfer-without-end": {
+    bug:
+      "a leader does not tell its successor to take over, and takes no proposals until it has (hashicorp/raft #696)",
     classes: ["BE6"],
     changes: [{
       file: "lib/raft/transfer.ts",
       from: "transfer.ticks >= state.options.electionTimeoutTicks.max || !isMember",
       to: "!isMember",
+    }, {
+      file: "lib/raft/transfer.ts",
+      from: "  transfer.timeoutNowSent = true;\n",
+      to: "  transfer.timeoutNowSent = true;\n  if (transfer.timeoutNowSent) return;\n",
     }],
   },
   "equal-timeouts": {

@@ -165,6 +165,16 @@ export const replication: Record<string, Mutant> = {
       to: "  #entries: Entry[] = [];\n  #tail: Entry[] = [];\n",
     }],
   },
+  "replaced-entry-unwritten": {
+    bug:
+      "an entry that replaces one that was handed to the disk is not, and the old one's write acknowledges it",
+    classes: ["BR6"],
+    changes: [{
+      file,
+      from: "      state.unwrittenIndex = Math.min(state.unwrittenIndex, entry.index);\n",
+      to: "",
+    }],
+  },
   "old-acknowledgements-count": {
     bug: "a leader counts what was acknowledged to it in an earlier term; the entries may be others by now",
     classes: ["BR6"],

@@ -47,16 +47,10 @@ export const snapshots: Record<string, Mutant> = {
       to: 'if (!isInLog && lastIncludedIndex <= log.base.index || state.role.name !== "follower")',
     }],
   },
-  "snapshot-keeps-conflict": {
-    bug: "a follower whose entry at a snapshot's last index is another one keeps it (hashicorp/raft #697)",
+  "install-keeps-log": {
+    bug: "an installed snapshot leaves the log as it was, conflicting entries and all (hashicorp/raft #697)",
     classes: ["BN4"],
-    changes: [{
-      file: core,
-      from:
-        "log.termAt(lastIncludedIndex) === lastIncludedTerm;\n  if (lastIncludedIndex <= state.commitIndex || isInLog) {",
-      to:
-        "log.termAt(lastIncludedIndex) <= term;\n  if (lastIncludedIndex <= state.commitIndex || isInLog) {",
-    }],
+    changes: [{ file: core, from: "  log.restore(snapshot);\n", to: "" }],
   },
   "snapshot-received-again": {
     bug: "a snapshot that has come whole is taken from its beginning again while it is looked at",
