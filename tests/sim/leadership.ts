@@ -179,8 +179,13 @@ export class Leadership {
     check(isInTime, () => `${name} hands over to n${leader.transfer!.target} without end`);
     for (const { transfer } of leader.progress.values()) {
       if (transfer === null) continue;
-      const file = snapshotName(transfer.snapshot.lastIncludedIndex);
-      check(disk.durable(file) !== null, () => `${name} removed ${file}, which it is sending`);
+      const { lastIncludedIndex } = transfer.snapshot;
+      const isKept = disk.durable(snapshotName(lastIncludedIndex)) !== null &&
+        log.base.index <= lastIncludedIndex;
+      check(
+        isKept,
+        () => `${name} removed the snapshot ${lastIncludedIndex}, or the log behind it, while it sends it`,
+      );
     }
   }
 

@@ -36,7 +36,7 @@ export const snapshots: Record<string, Mutant> = {
   },
   "needless-snapshot-installed": {
     bug: "a snapshot is installed though the log has all that it holds, and the entries behind it go",
-    classes: ["BN3"],
+    classes: ["BN3", "BN5"],
     changes: [{
       file: core,
       from: "  if (lastIncludedIndex <= state.commitIndex || isInLog) {",
@@ -79,6 +79,7 @@ export const snapshots: Record<string, Mutant> = {
     classes: ["BN6"],
     changes: [
       { file: snapshotter, from: "[...whole.slice(-2), ...raft.transfers]", to: "[...whole.slice(-2)]" },
+      { file: snapshotter, from: "Math.min(newest, ...raft.transfers), oldest", to: "newest, oldest" },
       {
         file: snapshotter,
         from: "kept.includes(index) || raft.transfers.includes(index) || index",
