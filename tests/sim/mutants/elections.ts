@@ -104,16 +104,6 @@ export const elections: Record<string, Mutant> = {
       to: "if (heard < 0) becomeFollower",
     }],
   },
-  "stale-leader-unanswered": {
-    bug:
-      "who is in a later term than the leader does not answer it, and is never heard again (canonical/raft #279)",
-    classes: ["BE5"],
-    changes: [{
-      file: "lib/raft/replication.ts",
-      from: "    sendContact(state, request.from, 0);\n    return null;",
-      to: "    return null;",
-    }],
-  },
   "refusals-teach-nothing": {
     bug: "a candidate that is refused a pre-vote does not follow the refuser's later term (openraft #1796)",
     classes: ["BE5"],

@@ -127,15 +127,6 @@ export const replication: Record<string, Mutant> = {
       to: '  if (leader.name !== "leader" || leader.progress.size > 0) return;',
     }],
   },
-  "equal-entries-replaced": {
-    bug: "a follower replaces entries that it has already, and cuts what follows them",
-    classes: ["BR3"],
-    changes: [{
-      file,
-      from: "if (log.termAt(entry.index) === entry.term) {",
-      to: "if (log.termAt(entry.index) === entry.term && entry.index <= state.commitIndex) {",
-    }],
-  },
   "shorter-message-cuts": {
     bug: "a follower cuts what it has behind the last entry of a message (hashicorp/raft #113)",
     classes: ["BR3"],
@@ -144,7 +135,7 @@ export const replication: Record<string, Mutant> = {
       from: "  const matchIndex = prevLogIndex + entries.length;\n  state.role",
       to: "  const matchIndex = prevLogIndex + entries.length;\n" +
         "  const end = Math.max(matchIndex, state.commitIndex) + 1;\n" +
-        "  if (entries.length > 0 && end <= log.lastIndex) {\n    log.truncateFrom(end);\n" +
+        "  if (end <= log.lastIndex) {\n    log.truncateFrom(end);\n" +
         "    state.unwrittenIndex = Math.min(state.unwrittenIndex, end);\n  }\n  state.role",
     }],
   },
@@ -173,15 +164,6 @@ export const replication: Record<string, Mutant> = {
       file,
       from: "      state.unwrittenIndex = Math.min(state.unwrittenIndex, entry.index);\n",
       to: "",
-    }],
-  },
-  "old-acknowledgements-count": {
-    bug: "a leader counts what was acknowledged to it in an earlier term; the entries may be others by now",
-    classes: ["BR6"],
-    changes: [{
-      file: "lib/raft/receive.ts",
-      from: "if (!isOld) onAppendEntriesResponse(state, message);",
-      to: "if (isOld || !isOld) onAppendEntriesResponse(state, message);",
     }],
   },
   "leader-counts-itself": {

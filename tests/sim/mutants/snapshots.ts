@@ -52,28 +52,6 @@ export const snapshots: Record<string, Mutant> = {
     classes: ["BN4"],
     changes: [{ file: core, from: "  log.restore(snapshot);\n", to: "" }],
   },
-  "snapshot-received-again": {
-    bug: "a snapshot that has come whole is taken from its beginning again while it is looked at",
-    classes: ["BN5"],
-    changes: [{
-      file: core,
-      from: "  if (receiving?.isComplete) return null;\n",
-      to: "",
-    }, {
-      file: core,
-      from: "const isNext = offset === (isSame ? receiving.offset : 0);",
-      to: "const isNext = offset === 0 || offset === (isSame ? receiving.offset : 0);",
-    }],
-  },
-  "piece-written-twice": {
-    bug: "a piece of a snapshot that comes twice is written twice",
-    classes: ["BN5"],
-    changes: [{
-      file: core,
-      from: "const isNext = offset === (isSame ? receiving.offset : 0);",
-      to: "const isNext = offset <= (isSame ? receiving.offset : 0);",
-    }],
-  },
   "sent-snapshot-removed": {
     bug: "a snapshot is removed, and the log behind it cut, while it is being sent to a follower",
     classes: ["BN6"],
