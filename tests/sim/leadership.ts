@@ -63,7 +63,7 @@ export class Leadership {
     { network, timing: { electionTimeoutMaxMs }, isDamaged }: {
       network: FakeNetwork;
       timing: Timing;
-      /** A node's disk has lost something: what was said of it before may be true no more. */
+      /** A node's disk has lost something: what was said of it before may be true no more, until its new folder is known. */
       isDamaged(node: Led): boolean;
     },
   ) {
@@ -167,7 +167,11 @@ export class Leadership {
     this.#checkContact(name, watched, now);
     checkProgress(name, leader, watched);
     this.#checkRounds(node, state, watched);
-    for (const other of this.#nodes) if (!this.#isDamaged(other)) checkMatch(name, state, other);
+    for (const other of this.#nodes) {
+      const { incarnation } = this.#states.get(other.id)?.options ?? {};
+      const isKnown = incarnation !== undefined && state.peerIncarnations.get(other.id) === incarnation;
+      if (isKnown || !this.#isDamaged(other)) checkMatch(name, state, other);
+    }
     if (log.lastIndex !== watched.lastIndex) checkUncommitted(name, state);
     watched.lastIndex = log.lastIndex;
     if (state.commitIndex !== watched.commitIndex) {

@@ -32,13 +32,13 @@ export const storage: Record<string, Mutant> = {
     }],
   },
   "bad-lines-skipped": {
-    bug: "a start skips lines of the log that it cannot read, and goes on behind them",
+    bug: "a start skips lines of the log that it cannot read, and takes what follows them",
     classes: ["S8"],
-    changes: [{
-      file: recovery,
-      from: "if (reason !== null && this.#isAnchored) {",
-      to: "if (segment.end < 0) {",
-    }],
+    changes: [
+      { file: recovery, from: "if (reason !== null && this.#isAnchored) {", to: "if (segment.end < 0) {" },
+      { file: recovery, from: "entry.index !== this.#last.index + 1", to: "entry.index <= this.#last.index" },
+      { file: recovery, from: "if (entry.prevCrc !== this.#last.crc) {", to: "if (entry.index < 0) {" },
+    ],
   },
   "fsync-error-tried-again": {
     bug: "after a failed write the same write is tried again (PostgreSQL's fsyncgate)",
