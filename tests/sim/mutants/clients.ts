@@ -71,24 +71,4 @@ export const clients: Record<string, Mutant> = {
         "      write.onWritten(write.hasSession ? noLeader() : outcomeUnknown",
     }],
   },
-  "replaced-is-definite": {
-    bug:
-      "a write whose place another one takes on this node is called off, though other nodes may still have it",
-    classes: ["BC2"],
-    changes: [{
-      file: pending,
-      from: "replaced?.onWritten(outcomeUnknown(replaced.hasSession));",
-      to: "replaced?.onWritten(noLeader());",
-    }],
-  },
-  "installed-is-definite": {
-    bug: "a write below an installed snapshot is called off, though it may be in it",
-    classes: ["BC2"],
-    changes: [{
-      file: pending,
-      from:
-        "if (at > index) continue;\n      this.#writes.delete(at);\n      write.onWritten(outcomeUnknown(write.hasSession));",
-      to: "if (at > index) continue;\n      this.#writes.delete(at);\n      write.onWritten(noLeader());",
-    }],
-  },
 };

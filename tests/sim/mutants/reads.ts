@@ -39,14 +39,13 @@ export const reads: Record<string, Mutant> = {
   },
   "lease-reads": {
     bug:
-      "a leader answers reads while it heard a majority within an election timeout of its own ticks, which stand " +
-      "still while it is paused",
+      "a leader answers reads for the longest election timeout after it heard a majority; others may lead by then",
     classes: ["BQ3"],
     changes: [{
       file: "lib/raft/reads.ts",
       from: "(id) => id === state.options.id ? reads.round : leader.progress.get(id)?.readRound ?? 0,",
       to: "(id) => {\n      const { lastContactTick = -1e9 } = leader.progress.get(id) ?? {};\n" +
-        "      const isLeased = state.tick - lastContactTick < state.options.electionTimeoutTicks.min;\n" +
+        "      const isLeased = state.tick - lastContactTick < state.options.electionTimeoutTicks.max;\n" +
         "      return id === state.options.id || isLeased ? reads.round : 0;\n    },",
     }],
   },

@@ -57,15 +57,6 @@ export const storage: Record<string, Mutant> = {
       to: 'if (error?.message === "") this.#error = error;',
     }],
   },
-  "removed-file-not-emptied": {
-    bug: "a file of the log is removed by its name only, which a power cut brings back (steps.ts)",
-    classes: ["BS3"],
-    changes: [{
-      file: "lib/storage/steps.ts",
-      from: "return [(next) => disk.truncate(name, 0, next), (next) => disk.remove(name, next)];",
-      to: "return [(next) => disk.remove(name, next)];",
-    }],
-  },
   "recovered-not-settled": {
     bug: "what a start finds in the system's cache, left by a killed process, counts as durable (storage.ts)",
     classes: ["BS2"],
