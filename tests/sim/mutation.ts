@@ -82,9 +82,17 @@ export function tableOf(verdicts: readonly Verdict[]): string {
     const sorted = seeds.map((seed) => seed ?? Infinity).sort((a, b) => a - b);
     const numbers = [sorted[sorted.length >> 1]!, sorted.at(-1)!];
     const [median, most] = numbers.map((number) => number === Infinity ? "not found" : `${number}`);
-    return [name, mutant.classes.join(" "), mutant.bug, invariants.join(" "), median!, most!];
+    return [
+      name,
+      mutant.classes.join(" "),
+      mutant.bug,
+      invariants.join(" "),
+      `${seeds.length}`,
+      median!,
+      most!,
+    ];
   });
-  const lines = [["name", "classes", "what is wrong", "found by", "seeds, median", "most"], ...rows];
+  const lines = [["name", "classes", "what is wrong", "found by", "times", "seeds, median", "most"], ...rows];
   const widths = lines[0]!.map((_, i) => Math.max(...lines.map((cells) => cells[i]!.length)));
   const line = (cells: string[]): string =>
     `| ${cells.map((cell, i) => cell.padEnd(widths[i]!)).join(" | ")} |`;
