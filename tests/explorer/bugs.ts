@@ -5,13 +5,14 @@
  * @module
  */
 
-import { type Mutant, mutants } from "../sim/mutants.ts";
+import { mutants } from "../sim/mutants.ts";
+import type { Mutant } from "../sim/mutants/mutant.ts";
 import type { Bounds } from "./bounds.ts";
 import type { Core } from "./processes.ts";
 import type { SafetyPromise } from "./violation.ts";
 
 /** A bug, small bounds within which it does harm, and the promise to watch when others break before it. */
-export interface Bug extends Mutant {
+export interface Bug extends Pick<Mutant, "bug" | "changes"> {
   bounds: Partial<Bounds>;
   only?: SafetyPromise;
 }
@@ -81,7 +82,7 @@ export const bugs: Record<string, Bug> = {
 const root = new URL("../../", import.meta.url);
 
 /** The Raft core with a bug in it. Throws when the bug does not fit the source. */
-export async function coreWith({ changes }: Mutant): Promise<Core> {
+export async function coreWith({ changes }: Pick<Bug, "bug" | "changes">): Promise<Core> {
   const folder = await Deno.makeTempDir({ prefix: "kvapp-bug-" });
   try {
     await Deno.mkdir(`${folder}/lib/raft`, { recursive: true });

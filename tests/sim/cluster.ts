@@ -10,6 +10,7 @@ import { Server } from "../../lib/server/server.ts";
 import { DurableState } from "./durable_state.ts";
 import type { DiskCopy } from "./fake_disk.ts";
 import { Invariants } from "./invariants.ts";
+import { Leadership } from "./leadership.ts";
 import type { Random } from "./random.ts";
 import type { Scenario } from "./scenario.ts";
 import { Violation } from "./violation.ts";
@@ -35,6 +36,7 @@ export interface Node {
 export class Cluster {
   readonly nodes: Node[] = [];
   readonly invariants: Invariants;
+  readonly leadership: Leadership;
   /** Called after a node has stopped by itself, with its reason. */
   onStopped: (node: Node, error: Error) => void = () => {};
   /** Called when a node is about to say for whom it votes, itself included. */
@@ -50,6 +52,9 @@ export class Cluster {
   readonly losses = { wiped: 0, swapped: 0, foundDamage: 0 };
   /** In half of the seeds the nodes prove to each other who they are. */
   readonly #secret: Uint8Array | null;
+  /** Disks that lost something, and whether a snapshot rotted: nothing else may be found damaged. */
+  readonly #damaged = new Set<Node>();
+  #hasRotted = false;
 
   constructor(readonly world: World, readonly scenario: Scenario) {
     const hasSecret = world.random.fork("secret").chance(0.5);
@@ -76,6 +81,11 @@ export class Cluster {
     }
     const durables = this.nodes.map((node) => node.durable);
     this.invariants = new Invariants(durables);
+    this.leadership = new Leadership(this.nodes, {
+      network: world.network,
+      timing: scenario.timing,
+      isDamaged: (node) => this.#damaged.has(node as Node),
+    });
     watchWire(world.network, durables, {
       onVote: (id) => this.onVote(this.nodes[id - 1]!),
       onReadCancelled: () => this.cancelledReads++,
@@ -128,6 +138,7 @@ export class Cluster {
     this.world.note(node.machine.name, "gets an empty disk");
     this.losses.wiped++;
     node.durable.beforeLoss();
+    this.#damaged.add(node);
     node.rottenIndex = 0;
     node.machine.disk.wipe();
     node.durable.afterLoss(true);
@@ -136,6 +147,7 @@ export class Cluster {
   /** The disk of a node that is down becomes a copy that was made of it earlier. */
   putBack(node: Node, copy: DiskCopy): void {
     this.world.note(node.machine.name, "gets an old copy of its disk");
+    this.#damaged.add(node);
     node.durable.beforeLoss();
     node.machine.disk.putBack(copy);
     node.durable.afterLoss(true);
@@ -181,6 +193,7 @@ export class Cluster {
     durable.afterLoss(false);
     if (isNamedFor(older, durable.snapshot) && durable.lastIndex === lastIndex) {
       this.rottenSnapshots++;
+      this.#hasRotted = true;
       this.world.note(name, `bit ${bit} of ${newest} rots`);
       return;
     }
@@ -189,7 +202,10 @@ export class Cluster {
   }
 
   /** One bit of a file of a node that is down is another one from now on. */
-  damage({ durable, machine: { disk, name } }: Node, { file, bit }: { file: string; bit: number }): void {
+  damage(node: Node, { file, bit }: { file: string; bit: number }): void {
+    const { durable, machine: { disk, name } } = node;
+    this.#damaged.add(node);
+    this.#hasRotted = true;
     this.world.note(name, `bit ${bit} of ${file} rots`);
     durable.beforeLoss();
     disk.rot(file, bit);
@@ -197,8 +213,10 @@ export class Cluster {
   }
 
   /** Two files of a node that is down have each other's contents from now on. */
-  swap({ durable, machine: { disk, name } }: Node, one: string, other: string): void {
+  swap(node: Node, one: string, other: string): void {
+    const { durable, machine: { disk, name } } = node;
     this.world.note(name, `${one} and ${other} are swapped`);
+    this.#damaged.add(node);
     durable.beforeLoss();
     disk.swap(one, other);
     durable.afterLoss(false);
@@ -256,6 +274,14 @@ export class Cluster {
     );
   }
 
+  /** A node finds damage only where there is some. */
+  #checkError(node: Node, message: string): void {
+    if (message.startsWith("the disk ")) return; // full, or stuck
+    const isOwn = message.includes("What this node may have promised is lost");
+    if (isOwn ? this.#damaged.has(node) : this.#hasRotted || this.#damaged.size > 0) return;
+    throw new Violation("running", `n${node.id} finds what nobody has damaged: ${message}`);
+  }
+
   #optionsOf(node: Node): ServerOptions {
     const { id, machine } = node;
     const life = machine.life;
@@ -268,7 +294,10 @@ export class Cluster {
       timing: this.scenario.timing,
       limits: this.scenario.limits,
       secret: this.#secret,
-      log: (level, message) => this.world.note(machine.name, `${level}: ${message}`),
+      log: (level, message) => {
+        this.world.note(machine.name, `${level}: ${message}`);
+        if (level === "error") this.#checkError(node, message);
+      },
       onStop: (error) => {
         if (!node.mayStop && !this.mayStop && !isStartWithoutRoom(error)) {
           throw new Violation("running", `${machine.name} stopped by itself: ${error.stack}`);

@@ -10,6 +10,7 @@ import { type Disk, DiskFull, type Done, reserveBytesMax } from "../../lib/io/io
 import { assert } from "../../lib/assert.ts";
 import type { Random } from "./random.ts";
 import type { Life, Scheduler } from "./scheduler.ts";
+import { Violation } from "./violation.ts";
 
 /** How a disk behaves when nothing in particular is wrong. */
 export interface DiskFaults {
@@ -67,6 +68,8 @@ export class FakeDisk {
   /** What was done to each file since it was last durable. */
   #unsynced = new Map<string, Kind[]>();
   #busy = new Set<string>();
+  /** Files of which an operation failed in this life: what they hold, nobody knows. */
+  #failed = new Set<string>();
 
   constructor(readonly scheduler: Scheduler, readonly random: Random, readonly faults: DiskFaults) {}
 
@@ -121,6 +124,7 @@ export class FakeDisk {
   /** The process is gone. With the power gone too, what was not durable is settled by chance. */
   onCrash(options: { power: boolean }): void {
     this.#busy.clear();
+    this.#failed.clear();
     this.failNext = false;
     if (!options.power) return;
     let isTorn = false;
@@ -176,6 +180,12 @@ export class FakeDisk {
     operation: { kind: Kind; name: string; contents: Contents | null; done: Done },
   ): void {
     const { kind, name, contents, done } = operation;
+    if (this.#failed.has(name)) {
+      throw new Violation(
+        "running",
+        `${life.name} goes on with ${kind} ${name}, of which an operation failed`,
+      );
+    }
     assert(!this.#busy.has(name), `one operation at a time is under way on ${name}`);
     this.#busy.add(name);
     const kinds = this.#unsynced.get(name);
@@ -191,6 +201,7 @@ export class FakeDisk {
       this.#busy.delete(name);
       if (fails) {
         this.failed++;
+        this.#failed.add(name);
         this.#settle(name);
         return done(new Error(`${kind} ${name}: input/output error`));
       }

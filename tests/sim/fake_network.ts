@@ -91,15 +91,13 @@ export class FakeNetwork {
     this.#retryStalled();
   }
 
-  /** Resets connections between two hosts; each end finds out, or only one of them. */
+  /** Resets some of the connections between two hosts; each end finds out, or only one of them. */
   reset(a: string, b: string): number {
-    let count = 0;
-    for (const end of this.endpoints) {
-      if (end.host !== a || end.remoteHost !== b || !end.isOpen) continue;
-      end.breakOff(this.random.pick(["both", "near", "far"]));
-      count++;
-    }
-    return count;
+    const ends = [...this.endpoints].filter((end) => end.host === a && end.remoteHost === b && end.isOpen);
+    if (ends.length === 0) return 0;
+    const broken = this.random.shuffled(ends).slice(0, 1 + this.random.below(ends.length));
+    for (const end of broken) end.breakOff(this.random.pick(["both", "near", "far"]));
+    return broken.length;
   }
 
   /** Makes everything to and from a host this much slower; 1 ends it. */

@@ -10,6 +10,7 @@ import { corpus } from "./corpus.ts";
 import { missingIn } from "./coverage.ts";
 import { addToLedger, commitOfCheckout } from "./ledger.ts";
 import { mutants, runMutant } from "./mutants.ts";
+import { isFound, runMutants, tableOf } from "./mutation.ts";
 import { enough } from "./scenario.ts";
 import { type Outcome, simulate } from "./simulation.ts";
 
@@ -23,6 +24,8 @@ const usage =
   --verbose      print the whole trace
   --corpus       run the seeds that failed once, and no others
   --ledger       add a line for this run to tests/sim/ledger.ndjson
+  --mutants      look for every known bug, each in a copy of the source that has it: print which seed found it
+  --repeat N     look for each so many times, from different first seeds (default 1)
   --plant NAME   first put a known bug into a copy of the source: it must be found
                  ${Object.keys(mutants).join(", ")}
 `;
@@ -35,8 +38,8 @@ let seeAgain = "deno task sim";
 async function main(args: string[]): Promise<number> {
   const options = parseArgs(args, {
     // --planted is what a copy with a bug in it is told, for the command that it prints.
-    string: ["seeds", "seed", "jobs", "plant", "planted"],
-    boolean: ["verbose", "help", "stop", "corpus", "ledger"],
+    string: ["seeds", "seed", "jobs", "plant", "planted", "repeat"],
+    boolean: ["verbose", "help", "stop", "corpus", "ledger", "mutants"],
     unknown: (name) => {
       console.error(`unknown option ${name}\n\n${usage}`);
       Deno.exit(2);
@@ -52,6 +55,10 @@ async function main(args: string[]): Promise<number> {
   if (options.planted !== undefined) seeAgain = `deno task sim --plant ${options.planted}`;
   if (options.verbose) return runVerbosely(first, count);
   const jobs = numberOf("jobs", options.jobs, navigator.hardwareConcurrency);
+  if (options.mutants) {
+    const seedsMax = numberOf("seeds", options.seeds, 1000);
+    return await lookForAll({ seedsMax, repeat: numberOf("repeat", options.repeat, 1), jobs });
+  }
   const seeds = options.corpus ? [...corpus.keys()] : Array.from({ length: count }, (_, i) => first + i);
   const commit = options.ledger ? commitOfCheckout() : null;
   return await run({ seeds, jobs, stopAtFailure: options.stop }, commit);
@@ -131,6 +138,20 @@ function numberOf(name: string, text: string | undefined, byDefault: number): nu
   if (/^\d{1,9}$/.test(text)) return Number(text);
   console.error(`--${name} must be a number, not ${JSON.stringify(text)}\n\n${usage}`);
   Deno.exit(2);
+}
+
+/** All bugs must be found. */
+async function lookForAll(how: { seedsMax: number; repeat: number; jobs: number }): Promise<number> {
+  const verdicts = await runMutants(mutants, {
+    ...how,
+    onVerdict: ({ name, seeds }) =>
+      console.log(`${name}: ${seeds.map((seed) => seed ?? "not found").join(", ")}`),
+  });
+  console.log(`\n${tableOf(verdicts)}\n`);
+  const missed = verdicts.filter((verdict) => !isFound(verdict)).map(({ name }) => name);
+  console.log(`${verdicts.length - missed.length} of ${verdicts.length} mutants found`);
+  if (missed.length > 0) console.log(`NOT found: ${missed.join(", ")}`);
+  return missed.length === 0 ? 0 : 1;
 }
 
 /** The bug must be found: exit code 0 then, as this is what was asked for. */

@@ -300,8 +300,9 @@ export class Nemesis {
   }
 
   #reset(): void {
-    const hosts = [...this.#cluster.nodes.map(({ machine }) => machine.name), ...this.#clients];
-    const [a, b] = this.#random.shuffled(hosts);
+    const nodes = this.#cluster.nodes.map(({ machine }) => machine.name);
+    const hosts = [...nodes, ...this.#clients];
+    const [a, b] = this.#random.shuffled(nodes.length > 1 && this.#random.chance(0.5) ? nodes : hosts);
     if (this.#random.chance(0.3)) { for (const host of hosts) this.#world.network.reset(a!, host); }
     else this.#world.network.reset(a!, b!);
   }

@@ -7,9 +7,7 @@ function rot(scene: ScriptedCluster, node: Node, isRotten: (name: string) => boo
   const { cluster } = scene;
   const disk = scene.diskOf(node);
   cluster.crash(node, "power");
-  node.durable.beforeLoss();
-  for (const name of disk.durableNames().filter(isRotten)) disk.rot(name, 400);
-  node.durable.afterLoss(disk.durableNames().some((name) => name === "state.json" && isRotten(name)));
+  for (const file of disk.durableNames().filter(isRotten)) cluster.damage(node, { file, bit: 400 });
   cluster.start(node);
   scene.until("all nodes agree", () => cluster.hasConverged);
 }

@@ -188,6 +188,7 @@ class Run {
   #step(): void {
     if (this.world.step() === null) this.#fail("nothing will ever happen again");
     this.cluster.invariants.check();
+    this.cluster.leadership.check(this.world.scheduler.now);
     this.cluster.noteAdmissions();
     const { trace } = this.world;
     for (const { server } of this.cluster.nodes) {

@@ -19,6 +19,9 @@ export const invariants = {
   I11: "answers show the committed state at an index no older than what was known when the request was made",
   I14: "no message claims what is not durable",
   I15: "a node that has lost what it may have promised takes no part until it is admitted again",
+  I16:
+    "nobody deposes a leader that it hears, helps or stands in vain, and leaders and followers claim of each other's " +
+    "logs what is so",
   replies: "replies come in the order of the requests, and definite errors mean that nothing happened",
   watch: "a watch tells every change once, in order, or says that it begins anew and tells the state",
   running: "a node stops by itself only when its disk failed, and starts on whatever a crash has left",

@@ -17,6 +17,7 @@ interface Spoken {
   to: number;
   term: number;
   preVote?: boolean;
+  leadershipTransfer?: boolean;
   voteGranted?: boolean;
   success?: boolean;
   matchIndex?: number;
@@ -41,6 +42,8 @@ export function watchWire(
 ): void {
   const splitters = new WeakMap<Endpoint, LineSplitter>();
   const votes = new Map<string, number>();
+  /** By candidate and term: who said that it would vote so. */
+  const willing = new Map<string, Set<number>>();
   network.onSend = (end, bytes) => {
     if (!end.host.startsWith("n") || !end.remoteHost.startsWith("n")) return;
     let splitter = splitters.get(end);
@@ -51,6 +54,7 @@ export function watchWire(
       const durable = durables[message.from - 1]!;
       checkDurable(message, durable);
       if (message.type === "readIndexResponse" && message.readIndex === null) onReadCancelled();
+      checkWilling(willing, message, durables.length);
       const candidate = votedFor(message);
       if (candidate === null) return;
       checkOneVote(votes, durable, { term: message.term, candidate });
@@ -64,6 +68,25 @@ function votedFor(message: Spoken): number | null {
   if (message.preVote) return null;
   if (message.type === "requestVote") return message.from;
   return message.type === "requestVoteResponse" && message.voteGranted ? message.to : null;
+}
+
+/** A node stands for election when a majority has said that it would vote for it, or when its leader asked it to. */
+function checkWilling(willing: Map<string, Set<number>>, message: Spoken, nodes: number): void {
+  const { type, from, to, term, preVote, voteGranted } = message;
+  if (type === "requestVoteResponse" && preVote && voteGranted) {
+    const key = `${to} ${term}`;
+    const known = willing.get(key);
+    if (known === undefined) willing.set(key, new Set([from]));
+    else known.add(from);
+  }
+  if (type !== "requestVote" || preVote || message.leadershipTransfer) return;
+  const count = 1 + (willing.get(`${from} ${term}`)?.size ?? 0);
+  if (count * 2 <= nodes) {
+    throw new Violation(
+      "I16",
+      `n${from} stands for election in term ${term}, and ${count} would vote for it`,
+    );
+  }
 }
 
 /**

@@ -51,8 +51,8 @@ type OnOutcome = (reply: Reply | null) => void;
 
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
-/** Some keys sort differently in UTF-16 than in UTF-8. */
-export const keyPrefixes: readonly string[] = ["a", "b", "\u{1f511}", "\uffee"];
+/** Some keys sort differently in UTF-16 than in UTF-8; some have in them what separates things elsewhere. */
+export const keyPrefixes: readonly string[] = ["a:", "b\n", "\u{1f511}", "\uffee"];
 /** Their values are integers: they are only ever added to and deleted. */
 const counters = ["n1", "n2", "n3"];
 
@@ -132,6 +132,8 @@ export class Client {
     const request = this.#newWrite(kind, key);
     if ((kind === "put" || kind === "delete") && random.chance(0.2)) request.previous = true;
     if (kind === "put" && random.chance(workload.conditionChance)) request.ifVersion = this.#version(key);
+    // Nobody looks for the entry of an empty value, as for that of a refused put.
+    if (kind === "put" && request.ifVersion === undefined && this.#values % 8 === 0) request.value = "";
     if (kind === "put" && random.chance(workload.ttlChance)) {
       request.ttlMs = Math.ceil(random.between(1, 3000));
     }

@@ -1,0 +1,270 @@
+/**
+ * What leaders and their voters must keep to beside safety, checked after every event: a leader that hears no majority
+ * steps down, opens its term with an entry of its own and commits nothing else, takes no more than it may, hands over in
+ * time or not at all, knows no less of its followers than before, and keeps what it sends them; followers acknowledge and commit what they have compared with its log; nobody helps
+ * to depose a leader that it hears, or one with a shorter log to office, and the nodes do not wait equally long for one.
+ *
+ * @module
+ */
+
+import { stateOf } from "../../lib/raft/raft.ts";
+import type { Message, RequestVoteResponse } from "../../lib/raft/messages.ts";
+import type { Leader, State } from "../../lib/raft/state.ts";
+import type { Timing } from "../../lib/server/options.ts";
+import type { Server } from "../../lib/server/server.ts";
+import { snapshotName } from "../../lib/storage/snapshot_files.ts";
+import type { DurableState } from "./durable_state.ts";
+import type { FakeNetwork } from "./fake_network.ts";
+import { Violation } from "./violation.ts";
+import type { Machine } from "./world.ts";
+
+/** What the checks need to see of a node. */
+interface Led {
+  readonly id: number;
+  readonly machine: Machine;
+  readonly server: Server | null;
+  readonly durable: Pick<DurableState, "crcs" | "currentTerm" | "lastIndex">;
+}
+
+/** So many election timeouts are not all equal. */
+const drawsMin = 16;
+
+/** What was seen of a node that leads. */
+interface Watched {
+  term: number;
+  lastIndex: number;
+  commitIndex: number;
+  /** When each of the others was last heard. */
+  heardAt: Map<string, number>;
+  matchIndexes: Map<number, number>;
+  /** The latest read round that each follower has heard of. */
+  readRounds: Map<number, number>;
+}
+
+/** The checks of one cluster. */
+export class Leadership {
+  readonly #nodes: readonly Led[];
+  readonly #isDamaged: (node: Led) => boolean;
+  readonly #silenceMsMax: number;
+  /** By the name of the machine; only those that lead. */
+  readonly #watched = new Map<string, Watched>();
+  readonly #states = new Map<number, State>();
+  /** What followers had committed, and in which term. */
+  readonly #followers = new WeakMap<State, Pick<State, "commitIndex" | "currentTerm">>();
+  readonly #answers = new WeakSet<Message>();
+  /** Whether each process stands for election, or would. */
+  readonly #standing = new WeakMap<State, boolean>();
+  /** The election timeouts that they drew at their start and for each attempt, and how often. */
+  readonly #timeouts = new Set<number>();
+  #draws = 0;
+
+  constructor(
+    nodes: readonly Led[],
+    { network, timing: { electionTimeoutMaxMs }, isDamaged }: {
+      network: FakeNetwork;
+      timing: Timing;
+      /** A node's disk has lost something: what was said of it before may be true no more, until its new folder is known. */
+      isDamaged(node: Led): boolean;
+    },
+  ) {
+    this.#nodes = nodes;
+    this.#isDamaged = isDamaged;
+    // Leaders count ticks, and a tick may come late.
+    this.#silenceMsMax = 3 * electionTimeoutMaxMs + 200;
+    const { onReceive } = network;
+    network.onReceive = (end, bytes) => {
+      onReceive(end, bytes);
+      this.#watched.get(end.host)?.heardAt.set(end.remoteHost, network.scheduler.now);
+    };
+  }
+
+  /** Looks at all nodes. Throws Violation. */
+  check(now: number): void {
+    this.#states.clear();
+    for (const { id, server } of this.#nodes) if (server !== null) this.#states.set(id, stateOf(server.raft));
+    for (const node of this.#nodes) {
+      const state = this.#states.get(node.id);
+      if (state === undefined) {
+        this.#watched.delete(node.machine.name);
+        continue;
+      }
+      if (state.outboxAfterWrite.length > 0) this.#checkAnswers(node, state);
+      this.#checkFollower(node, state);
+      this.#checkTimeouts(state);
+      if (state.role.name === "leader") this.#checkLeader(node, state, now);
+      else this.#watched.delete(node.machine.name);
+    }
+  }
+
+  /** Each start and each attempt draws a timeout. That so many are equal by chance will not be seen. */
+  #checkTimeouts(state: State): void {
+    const isStanding = state.role.name === "preCandidate" || state.role.name === "candidate";
+    const stood = this.#standing.get(state);
+    if (isStanding === stood) return;
+    this.#standing.set(state, isStanding);
+    if (stood !== undefined && !isStanding) return;
+    this.#timeouts.add(state.electionTimeout);
+    const { min, max } = state.options.electionTimeoutTicks;
+    const isSame = ++this.#draws >= drawsMin && this.#timeouts.size === 1 && max - min > 2;
+    check(!isSame, () => `${this.#draws} times a timeout of ${state.electionTimeout} ticks was drawn`);
+  }
+
+  /** Right after the event that brought an answer about, it has not left. */
+  #checkAnswers({ machine: { name } }: Led, state: State): void {
+    const { role, currentTerm, commitIndex } = state;
+    for (const message of state.outboxAfterWrite) {
+      if (this.#answers.has(message)) continue;
+      this.#answers.add(message);
+      if (message.type === "requestVoteResponse" && message.voteGranted && message.to !== message.from) {
+        checkVote(name, state, { candidate: this.#states.get(message.to), vote: message });
+      }
+      const isAck = message.type === "appendEntriesResponse" && message.success &&
+        message.term === currentTerm;
+      if (!isAck || role.name !== "follower") continue;
+      const known = Math.max(commitIndex, role.verifiedIndex);
+      check(
+        message.matchIndex <= known,
+        () => `${name} acknowledges ${message.matchIndex}, and has compared ${known} with its leader`,
+      );
+    }
+  }
+
+  /** A follower commits what it has compared with its leader's log, or was offered in a snapshot. */
+  #checkFollower({ machine: { name } }: Led, state: State): void {
+    const { role, currentTerm, commitIndex, outboxAfterWrite } = state;
+    const before = this.#followers.get(state);
+    if (role.name !== "follower") return void this.#followers.delete(state);
+    if (before?.commitIndex === commitIndex && before.currentTerm === currentTerm) return;
+    this.#followers.set(state, { commitIndex, currentTerm });
+    if (before?.currentTerm !== currentTerm) return; // what it had compared in the term before is forgotten
+    const isKnown = commitIndex <= role.verifiedIndex ||
+      outboxAfterWrite.some((it) => it.type === "appendEntriesResponse" && it.matchIndex >= commitIndex);
+    check(
+      isKnown,
+      () => `${name} commits ${commitIndex}, and has compared ${role.verifiedIndex} with its leader`,
+    );
+  }
+
+  #checkLeader(node: Led, state: State, now: number): void {
+    const { name, life, disk } = node.machine;
+    const { log, currentTerm } = state;
+    const leader = state.role as Leader;
+    let watched = this.#watched.get(name);
+    if (watched === undefined || watched.term !== currentTerm) {
+      const heardAt = new Map(this.#nodes.map(({ machine }) => [machine.name, now]));
+      watched = {
+        term: currentTerm,
+        lastIndex: 0,
+        commitIndex: state.commitIndex,
+        heardAt,
+        matchIndexes: new Map(),
+        readRounds: new Map(),
+      };
+      this.#watched.set(name, watched);
+      check(log.lastTerm === currentTerm, () => `${name} leads and has no entry of its term ${currentTerm}`);
+    }
+    if (life!.paused) { for (const peer of watched.heardAt.keys()) watched.heardAt.set(peer, now); }
+    this.#checkContact(name, watched, now);
+    checkProgress(name, leader, watched);
+    this.#checkRounds(node, state, watched);
+    for (const other of this.#nodes) {
+      const { incarnation } = this.#states.get(other.id)?.options ?? {};
+      const isKnown = incarnation !== undefined && state.peerIncarnations.get(other.id) === incarnation;
+      if (isKnown || !this.#isDamaged(other)) checkMatch(name, state, other);
+    }
+    if (log.lastIndex !== watched.lastIndex) checkUncommitted(name, state);
+    watched.lastIndex = log.lastIndex;
+    if (state.commitIndex !== watched.commitIndex) {
+      const isOwn = log.termAt(state.commitIndex) === currentTerm;
+      check(isOwn, () => `${name} committed up to ${state.commitIndex}, an entry of an earlier term`);
+      watched.commitIndex = state.commitIndex;
+    }
+    const isInTime = (leader.transfer?.ticks ?? 0) < state.options.electionTimeoutTicks.max;
+    check(isInTime, () => `${name} hands over to n${leader.transfer!.target} without end`);
+    for (const { transfer } of leader.progress.values()) {
+      if (transfer === null) continue;
+      const { lastIncludedIndex } = transfer.snapshot;
+      const isKept = disk.durable(snapshotName(lastIncludedIndex)) !== null &&
+        log.base.index <= lastIncludedIndex;
+      check(
+        isKept,
+        () => `${name} removed the snapshot ${lastIncludedIndex}, or the log behind it, while it sends it`,
+      );
+    }
+  }
+
+  #checkRounds({ id, machine: { name } }: Led, { role, currentTerm }: State, { readRounds }: Watched): void {
+    for (const [other, { role: follower, currentTerm: term }] of this.#states) {
+      if (follower.name !== "follower" || follower.leaderId !== id || term !== currentTerm) continue;
+      if (follower.readRound > (readRounds.get(other) ?? 0)) readRounds.set(other, follower.readRound);
+    }
+    for (const [other, { readRound }] of (role as Leader).progress) {
+      const heard = readRounds.get(other) ?? 0;
+      check(
+        readRound <= heard,
+        () => `${name} counts n${other} for read round ${readRound}, it heard ${heard}`,
+      );
+    }
+  }
+
+  #checkContact(name: string, { heardAt }: Watched, now: number): void {
+    let heard = 1;
+    for (const [peer, at] of heardAt) if (peer !== name && now - at <= this.#silenceMsMax) heard++;
+    const isMajority = heard * 2 > this.#nodes.length;
+    check(isMajority, () => `${name} leads, and has heard no majority for ${this.#silenceMsMax} ms`);
+  }
+}
+
+function checkProgress(name: string, { progress }: Leader, { matchIndexes }: Watched): void {
+  for (const [id, { matchIndex, nextIndex }] of progress) {
+    const before = matchIndexes.get(id) ?? 0;
+    // Of a new process of the follower nothing is known.
+    const grows = matchIndex >= before || matchIndex === 0;
+    check(grows, () => `${name} knew that n${id} has ${before}, and now only ${matchIndex}`);
+    check(nextIndex > matchIndex, () => `${name} sends n${id} ${nextIndex} next, which has ${matchIndex}`);
+    if (matchIndex !== before) matchIndexes.set(id, matchIndex);
+  }
+}
+
+/** What a leader knows of a disk is so, until a later leader says otherwise. */
+function checkMatch(name: string, { role, log, currentTerm }: State, { id, durable }: Led): void {
+  const { matchIndex = 0 } = (role as Leader).progress.get(id) ?? {};
+  if (matchIndex < log.base.index || matchIndex === 0 || durable.currentTerm > currentTerm) return;
+  const crc = durable.crcs[matchIndex];
+  const isThere = crc === undefined ? durable.lastIndex >= matchIndex : crc === log.crcAt(matchIndex);
+  check(isThere, () => `${name} believes that n${id} has its entry ${matchIndex}, and its disk has not`);
+}
+
+/** All proposals of the term but the last one were in the log when that was taken. */
+function checkUncommitted(name: string, { log, currentTerm, commitIndex, options }: State): void {
+  let bytes = 0;
+  for (let index = log.lastIndex - 1; index > commitIndex; index--) {
+    const { term, kind, line } = log.at(index)!;
+    if (term === currentTerm && kind === "command") bytes += line.length;
+  }
+  const { uncommittedBytesMax } = options;
+  check(bytes < uncommittedBytesMax, () => `${name} took a proposal with ${bytes} bytes not committed`);
+}
+
+/** Who has a leader helps nobody to its office; and the log of whom it helps is at least as complete as its own. */
+function checkVote(
+  name: string,
+  { role, electionElapsed, options, log }: State,
+  { candidate, vote: { to, term, preVote } }: { candidate: State | undefined; vote: RequestVoteResponse },
+): void {
+  const hears = role.name === "follower" && role.leaderId !== null && role.leaderId !== to &&
+    electionElapsed < options.electionTimeoutTicks.min;
+  if (preVote) {
+    check(!hears && role.name !== "leader", () => `${name} has a leader and would vote for n${to}`);
+  }
+  const isAsking = candidate?.role.name === (preVote ? "preCandidate" : "candidate") &&
+    candidate.currentTerm === (preVote ? term - 1 : term);
+  if (!isAsking) return; // what it had when it asked is not known any more
+  const { lastTerm, lastIndex } = candidate.log;
+  const isComplete = lastTerm > log.lastTerm || (lastTerm === log.lastTerm && lastIndex >= log.lastIndex);
+  check(isComplete, () => `${name} votes for n${to}, whose log ends before its own`);
+}
+
+function check(holds: boolean, message: () => string): void {
+  if (!holds) throw new Violation("I16", message());
+}
