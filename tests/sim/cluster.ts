@@ -89,6 +89,7 @@ export class Cluster {
     watchWire(world.network, durables, {
       onVote: (id) => this.onVote(this.nodes[id - 1]!),
       onReadCancelled: () => this.cancelledReads++,
+      onReadRound: (from, to, round) => this.leadership.onReadRound(from, to, round),
     });
   }
 

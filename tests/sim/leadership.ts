@@ -37,8 +37,6 @@ interface Watched {
   /** When each of the others was last heard. */
   heardAt: Map<string, number>;
   matchIndexes: Map<number, number>;
-  /** The latest read round that each follower has heard of. */
-  readRounds: Map<number, number>;
 }
 
 /** The checks of one cluster. */
@@ -49,6 +47,8 @@ export class Leadership {
   /** By the name of the machine; only those that lead. */
   readonly #watched = new Map<string, Watched>();
   readonly #states = new Map<number, State>();
+  /** By follower, leader and term: the latest read round that it told of. */
+  readonly #readRounds = new Map<string, number>();
   /** What followers had committed, and in which term. */
   readonly #followers = new WeakMap<State, Pick<State, "commitIndex" | "currentTerm">>();
   readonly #answers = new WeakSet<Message>();
@@ -158,7 +158,6 @@ export class Leadership {
         commitIndex: state.commitIndex,
         heardAt,
         matchIndexes: new Map(),
-        readRounds: new Map(),
       };
       this.#watched.set(name, watched);
       check(log.lastTerm === currentTerm, () => `${name} leads and has no entry of its term ${currentTerm}`);
@@ -166,7 +165,7 @@ export class Leadership {
     if (life!.paused) { for (const peer of watched.heardAt.keys()) watched.heardAt.set(peer, now); }
     this.#checkContact(name, watched, now);
     checkProgress(name, leader, watched);
-    this.#checkRounds(node, state, watched);
+    this.#checkRounds(node, state);
     for (const other of this.#nodes) {
       const { incarnation } = this.#states.get(other.id)?.options ?? {};
       const isKnown = incarnation !== undefined && state.peerIncarnations.get(other.id) === incarnation;
@@ -193,13 +192,15 @@ export class Leadership {
     }
   }
 
-  #checkRounds({ id, machine: { name } }: Led, { role, currentTerm }: State, { readRounds }: Watched): void {
-    for (const [other, { role: follower, currentTerm: term }] of this.#states) {
-      if (follower.name !== "follower" || follower.leaderId !== id || term !== currentTerm) continue;
-      if (follower.readRound > (readRounds.get(other) ?? 0)) readRounds.set(other, follower.readRound);
-    }
+  /** A follower has told the leader of a term that it has heard of a read round. */
+  onReadRound(from: number, to: number, { term, readRound }: { term: number; readRound: number }): void {
+    const key = `${from}>${to} ${term}`;
+    this.#readRounds.set(key, Math.max(this.#readRounds.get(key) ?? 0, readRound));
+  }
+
+  #checkRounds({ id, machine: { name } }: Led, { role, currentTerm }: State): void {
     for (const [other, { readRound }] of (role as Leader).progress) {
-      const heard = readRounds.get(other) ?? 0;
+      const heard = this.#readRounds.get(`${other}>${id} ${currentTerm}`) ?? 0;
       check(
         readRound <= heard,
         () => `${name} counts n${other} for read round ${readRound}, it heard ${heard}`,

@@ -101,7 +101,7 @@ export class Nemesis {
   /** A run goes on until it has had enough of everything: late in it, what is missing decides how fast faults come. */
   #patience(): number {
     if (this.#world.trace.events < enough.events) return 1;
-    if (this.#acknowledged() < enough.acknowledged) return 4;
+    if (this.#acknowledged() < enough.acknowledged) return 10;
     return this.crashes < enough.crashes || this.partitions < enough.partitions ? 0.2 : 1;
   }
 

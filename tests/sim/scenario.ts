@@ -133,10 +133,13 @@ function drawNetwork(random: Random, timing: Timing): WorldFaults["network"] {
 }
 
 function drawWorkload(random: Random): Workload {
+  const clients = 1 + random.below(random.chance(0.1) ? 16 : 5);
+  const inFlight = random.pick([1, 2, 4, 8]);
   return {
-    clients: 1 + random.below(random.chance(0.1) ? 16 : 5),
-    inFlight: random.pick([1, 2, 4, 8]),
-    thinkMsMean: random.pick([50, 150, 300]),
+    clients,
+    inFlight,
+    // Few must be quick, or most of a run is heartbeats.
+    thinkMsMean: random.pick([50, 150, 300]) * Math.min(1, clients * inFlight / 8),
     timeoutMs: random.pick([300, 1000, 3000]),
     keys: random.pick([2, 5, 15, 40]),
     weights: {

@@ -22,6 +22,7 @@ interface Spoken {
   success?: boolean;
   matchIndex?: number;
   readIndex?: number | null;
+  readRound?: number;
 }
 
 const decoder = new TextDecoder();
@@ -32,13 +33,15 @@ export interface Listeners {
   onVote(node: number): void;
   /** A leader that leads no more, or cannot take any, calls a read off that a follower asked for. */
   onReadCancelled(): void;
+  /** A follower tells its leader of this term that it has heard of a read round. */
+  onReadRound(from: number, to: number, round: { term: number; readRound: number }): void;
 }
 
 /** Checks all that the nodes say to each other from now on, and tells of it. */
 export function watchWire(
   network: FakeNetwork,
   durables: readonly DurableState[],
-  { onVote, onReadCancelled }: Listeners,
+  { onVote, onReadCancelled, onReadRound }: Listeners,
 ): void {
   const splitters = new WeakMap<Endpoint, LineSplitter>();
   const votes = new Map<string, number>();
@@ -53,7 +56,9 @@ export function watchWire(
       if (message === null) return;
       const durable = durables[message.from - 1]!;
       checkDurable(message, durable);
-      if (message.type === "readIndexResponse" && message.readIndex === null) onReadCancelled();
+      const { type, from, to, term, readRound } = message;
+      if (type === "contactResponse") onReadRound(from, to, { term, readRound: readRound! });
+      if (type === "readIndexResponse" && message.readIndex === null) onReadCancelled();
       checkWilling(willing, message, durables.length);
       const candidate = votedFor(message);
       if (candidate === null) return;
