@@ -28,6 +28,8 @@ interface Led {
 
 /** So many election timeouts are not all equal. */
 const drawsMin = 16;
+/** What a leader knows of its followers is compared with them this often. */
+const eventsPerLook = 4;
 
 /** What was seen of a node that leads. */
 interface Watched {
@@ -57,6 +59,7 @@ export class Leadership {
   /** The election timeouts that they drew at their start and for each attempt, and how often. */
   readonly #timeouts = new Set<number>();
   #draws = 0;
+  #events = 0;
 
   constructor(
     nodes: readonly Led[],
@@ -80,8 +83,11 @@ export class Leadership {
 
   /** Looks at all nodes. Throws Violation. */
   check(now: number): void {
-    this.#states.clear();
-    for (const { id, server } of this.#nodes) if (server !== null) this.#states.set(id, stateOf(server.raft));
+    this.#events++;
+    for (const { id, server } of this.#nodes) {
+      if (server === null) this.#states.delete(id);
+      else this.#states.set(id, stateOf(server.raft));
+    }
     for (const node of this.#nodes) {
       const state = this.#states.get(node.id);
       if (state === undefined) {
@@ -146,7 +152,7 @@ export class Leadership {
   }
 
   #checkLeader(node: Led, state: State, now: number): void {
-    const { name, life, disk } = node.machine;
+    const { name } = node.machine;
     const { log, currentTerm } = state;
     const leader = state.role as Leader;
     let watched = this.#watched.get(name);
@@ -162,15 +168,8 @@ export class Leadership {
       this.#watched.set(name, watched);
       check(log.lastTerm === currentTerm, () => `${name} leads and has no entry of its term ${currentTerm}`);
     }
-    if (life!.paused) { for (const peer of watched.heardAt.keys()) watched.heardAt.set(peer, now); }
-    this.#checkContact(name, watched, now);
-    checkProgress(name, leader, watched);
-    this.#checkRounds(node, state);
-    for (const other of this.#nodes) {
-      const { incarnation } = this.#states.get(other.id)?.options ?? {};
-      const isKnown = incarnation !== undefined && state.peerIncarnations.get(other.id) === incarnation;
-      if (isKnown || !this.#isDamaged(other)) checkMatch(name, state, other);
-    }
+    if (leader.reads.round > 0) this.#checkRounds(node, state);
+    if (this.#events % eventsPerLook === 0) this.#checkProgress(node, state, { watched, now });
     if (log.lastIndex !== watched.lastIndex) checkUncommitted(name, state);
     watched.lastIndex = log.lastIndex;
     if (state.commitIndex !== watched.commitIndex) {
@@ -180,6 +179,21 @@ export class Leadership {
     }
     const isInTime = (leader.transfer?.ticks ?? 0) < state.options.electionTimeoutTicks.max;
     check(isInTime, () => `${name} hands over to n${leader.transfer!.target} without end`);
+  }
+
+  /** What does not go by so quickly is not looked at after each event. */
+  #checkProgress(node: Led, state: State, { watched, now }: { watched: Watched; now: number }): void {
+    const { name, life, disk } = node.machine;
+    const { log } = state;
+    const leader = state.role as Leader;
+    if (life!.paused) { for (const peer of watched.heardAt.keys()) watched.heardAt.set(peer, now); }
+    this.#checkContact(name, watched, now);
+    checkProgress(name, leader, watched);
+    for (const other of this.#nodes) {
+      const { incarnation } = this.#states.get(other.id)?.options ?? {};
+      const isKnown = incarnation !== undefined && state.peerIncarnations.get(other.id) === incarnation;
+      if (isKnown || !this.#isDamaged(other)) checkMatch(name, state, other);
+    }
     for (const { transfer } of leader.progress.values()) {
       if (transfer === null) continue;
       const { lastIncludedIndex } = transfer.snapshot;
