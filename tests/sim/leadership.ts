@@ -214,6 +214,7 @@ export class Leadership {
 
   #checkRounds({ id, machine: { name } }: Led, { role, currentTerm }: State): void {
     for (const [other, { readRound }] of (role as Leader).progress) {
+      if (readRound === 0) continue;
       const heard = this.#readRounds.get(`${other}>${id} ${currentTerm}`) ?? 0;
       check(
         readRound <= heard,

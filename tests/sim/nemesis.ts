@@ -90,19 +90,32 @@ export class Nemesis {
   #installs = 0;
 
   #next(): void {
-    const { gapMsMean, weights } = this.#cluster.scenario.faults;
-    this.#later(this.#random.exponential(gapMsMean * this.#patience()), "fault", () => {
+    const { gapMsMean } = this.#cluster.scenario.faults;
+    const isShort = this.#isLate && this.#acknowledged() >= enough.acknowledged;
+    this.#later(this.#random.exponential(gapMsMean * (isShort ? 0.2 : 1)), "fault", () => {
       if (this.#stopped) return;
-      this.#inflict(this.#random.weighted(this.#favour(weights)));
+      const kind = this.#choose();
+      if (kind === null) { for (const undo of [...this.#undo]) undo(); }
+      else this.#inflict(kind);
       this.#next();
     });
   }
 
-  /** A run goes on until it has had enough of everything: late in it, what is missing decides how fast faults come. */
-  #patience(): number {
-    if (this.#world.trace.events < enough.events) return 1;
-    if (this.#acknowledged() < enough.acknowledged) return 10;
-    return this.crashes < enough.crashes || this.partitions < enough.partitions ? 0.2 : 1;
+  /** The run is long enough, and goes on until it has had enough of everything. */
+  get #isLate(): boolean {
+    return this.#world.trace.events >= enough.events;
+  }
+
+  /** Late in a run what is missing comes alone. Null: that is peace, in which clients get their answers. */
+  #choose(): FaultKind | null {
+    const { weights } = this.#cluster.scenario.faults;
+    if (!this.#isLate) return this.#random.weighted(this.#favour(weights));
+    if (this.#acknowledged() < enough.acknowledged) return null;
+    return this.#random.pick<FaultKind>(
+      this.crashes < enough.crashes
+        ? ["crash", "crashWhileWriting"]
+        : ["partition", "isolateLeader", "oneWay"],
+    );
   }
 
   /** What there has been too little of comes first. */
