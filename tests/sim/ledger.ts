@@ -1,6 +1,6 @@
 /**
- * The ledger: long runs of the simulator that were made, one line of JSON each, in `ledger.ndjson`. It says of which
- * commit a run was, so it is made from a clean checkout.
+ * The ledger: long runs of the simulator that were made, in lines of JSON for at most a thousand seeds each, in
+ * `ledger.ndjson`. It says of which commit a run was, so it is made from a clean checkout.
  *
  * @module
  */
