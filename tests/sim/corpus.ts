@@ -8,5 +8,6 @@
 /** By seed: what was wrong. */
 export const corpus: ReadonlyMap<number, string> = new Map([
   [215, "the simulator took a read round for unheard that came together with a timeoutNow"],
+  [354, "the simulator did not wait for what a slow disk had begun"],
   [5012, "the simulator's clients tried nodes that are down for too long"],
 ]);

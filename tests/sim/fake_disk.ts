@@ -55,6 +55,8 @@ export class FakeDisk {
   onStart: (ms: number, kind: Kind) => void = () => {};
   /** Called when the durable contents of a file have changed; `grown`: bytes were added, nothing else. */
   onDurable: (name: string, grown: boolean) => void = () => {};
+  /** When what is under way will have ended. */
+  busyUntil = 0;
   /** Files that a power cut left neither old nor new. */
   tornFiles = 0;
   /** Power cuts that left of what was under way a part, nothing, or zeros. */
@@ -124,6 +126,7 @@ export class FakeDisk {
   /** The process is gone. With the power gone too, what was not durable is settled by chance. */
   onCrash(options: { power: boolean }): void {
     this.#busy.clear();
+    this.busyUntil = 0;
     this.#failed.clear();
     this.failNext = false;
     if (!options.power) return;
@@ -196,6 +199,7 @@ export class FakeDisk {
     const fails = this.failNext;
     this.failNext = false;
     const ms = this.#latency();
+    this.busyUntil = Math.max(this.busyUntil, this.scheduler.now + ms);
     this.onStart(ms, kind);
     this.scheduler.schedule(ms, life, `${fails ? "failed " : ""}${kind} ${name}`, () => {
       this.#busy.delete(name);
@@ -217,6 +221,7 @@ export class FakeDisk {
     assert(!this.#busy.has(name), `one operation at a time is under way on ${name}`);
     this.#busy.add(name);
     const ms = this.#latency();
+    this.busyUntil = Math.max(this.busyUntil, this.scheduler.now + ms);
     this.onStart(ms, kind);
     this.scheduler.schedule(ms, life, `full ${kind} ${name}`, () => {
       this.#busy.delete(name);

@@ -222,7 +222,11 @@ class Run {
 
   /** What is under way ends, a last write succeeds, these nodes agree. */
   #comeToRest(nodes: readonly Node[]): void {
-    const healedAt = this.world.scheduler.now;
+    // What a slow disk had begun goes on being slow.
+    const healedAt = Math.max(
+      this.world.scheduler.now,
+      ...nodes.map(({ machine: { life, disk } }) => life === null ? 0 : disk.busyUntil),
+    );
     const { electionTimeoutMaxMs } = this.scenario.timing;
     let isWritten = false, hasSettled = false;
     this.clients[0]!.probe(() => isWritten = true);
