@@ -82,7 +82,7 @@ With --rate, operations fall due at fixed times, whether or not answers come, an
 then. Without, an operation follows each answer, so a node that stalls is asked less meanwhile: such a run tells
 how much a cluster does, but makes its latencies look better than those that other clients would see.
 --json also has "perSecond", how many were answered in each second, "histogram", pairs of a latency in
-microseconds and how many took about as long, and "unsent", how many fell due and found the pipelines full.
+microseconds and how many took about as long, and "unsent", how many fell due and were not sent in time.
 
 --verify uses other keys and removes them.
 
@@ -293,7 +293,7 @@ function describe(figures: Figures): string {
     `operations  ${operations.toLocaleString("en")}`,
     `per second  ${Math.round(figures.operationsPerSecond).toLocaleString("en")}`,
     `errors      ${errors}`,
-    ...(figures.unsent === 0 ? [] : [`not sent    ${figures.unsent}: the pipelines were full`]),
+    ...(figures.unsent === 0 ? [] : [`not sent    ${figures.unsent}, which had fallen due`]),
     `latency ms  ${latency.join("  ")}`,
   ].join("\n");
 }
