@@ -30,8 +30,8 @@
 # - Snapshots: each as it comes. kvapp takes one after 32 MiB or 250,000 entries of log, etcd after 100,000 entries,
 #   and etcd's is small because its database is on the disk anyway. This helps etcd in long runs.
 # - etcd allots its log in segments of 64 MB beforehand; kvapp's grows, so an fsync has the size to write, too.
-# - etcd is Debian's 3.4 unless ETCD says otherwise: its newer versions are not what is measured. The load generator is
-#   built with Debian's client of the same version, and speaks to newer servers, too.
+# - etcd is Debian's 3.4 unless ETCD says otherwise, so newer versions are not what is measured. The load generator is
+#   built with Debian's client of that version.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/.."
