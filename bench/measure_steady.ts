@@ -36,14 +36,13 @@ export async function measureSteady(plan: Plan, greatestPutRate: number): Promis
   const { longSeconds: seconds, warmup } = plan;
   const rate = Math.round(greatestPutRate / 2);
   const runs: Run[] = [];
-  for (const load of [{ shape: openShape, rate }, { shape: closedShape }]) {
-    await withCluster({ nodes: 3 }, async (cluster) => {
-      await cluster.leader();
+  await withCluster({ nodes: 3 }, async (cluster) => {
+    for (const load of [{ shape: openShape, rate }, { shape: closedShape }]) {
       const run = () => loadCluster(cluster, { workload: "put", seconds, warmup, ...load });
       runs.push(await observe(cluster, run));
-    });
-    say(`${seconds} s of puts: ${formatNumber(runs.at(-1)!.figures.operationsPerSecond)}/s`);
-  }
+      say(`${seconds} s of puts: ${formatNumber(runs.at(-1)!.figures.operationsPerSecond)}/s`);
+    }
+  });
   const [open, closed] = runs as [Run, Run];
   return [latencySection(open, rate), timeSection(open, closed), bytesSection(open, closed)];
 }
