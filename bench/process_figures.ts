@@ -41,3 +41,9 @@ export function quantile(samples: readonly number[], fraction: number): number {
   const sorted = [...samples].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(fraction * sorted.length))]!;
 }
+
+/** Bytes that a node's process had written to disks so far, as the kernel counts, in pages; null: only Linux tells. */
+export async function bytesWritten(node: TestNode): Promise<number | null> {
+  if (Deno.build.os !== "linux") return null;
+  return Number(/^write_bytes: (\d+)$/m.exec(await Deno.readTextFile(`/proc/${node.pid}/io`))?.[1]);
+}

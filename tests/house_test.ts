@@ -21,6 +21,7 @@ Deno.test("deno.json describes each task, and each finds out for itself where JS
   assertEquals(Object.keys(config.tasks).sort(), [
     "bench",
     "bench:catchup",
+    "bench:cluster",
     "bench:kills",
     "bench:restart",
     "bench:stall",

@@ -1,5 +1,5 @@
 /**
- * `kvapp bench`: closed-loop load on a cluster, and how long each operation took.
+ * `kvapp bench`: load on a cluster, in a closed loop or at a given rate, and how long each operation took.
  *
  * @module
  */
@@ -7,11 +7,10 @@
 import { type FaultKind, faultKinds } from "../chaos/faults.ts";
 import { type Client, connect } from "../client/client.ts";
 import { parseClientCluster } from "./addresses.ts";
-import { type Load, LoadConnection, openLoadConnection, type Tally } from "./bench_load.ts";
+import { type Load, LoadConnection, newTally, openLoadConnection, type Tally } from "./bench_load.ts";
 import { runVerify, type VerifyPlan } from "./bench_verify.ts";
 import { CommandError, exitCodes, UsageError } from "./exit.ts";
 import type { Subcommand } from "./help.ts";
-import { Histogram } from "./histogram.ts";
 import { didYouMean, type Parsed } from "./options.ts";
 import { print, printError, showProgress } from "./output.ts";
 
@@ -20,6 +19,8 @@ interface Plan {
   cluster: string[];
   clients: number;
   pipeline: number;
+  /** Requests a second on all connections together; null: as fast as answers come. */
+  rate: number | null;
   workload: Load["workload"];
   valueBytes: number;
   keys: number;
@@ -40,7 +41,7 @@ export const benchCommand: Subcommand = {
   name: "bench",
   summary: "puts load on a cluster and measures it",
   usage: [
-    "bench [--cluster HOST:PORT,...] [--workload put|get|mixed] [--clients N] [--pipeline N]",
+    "bench [--cluster HOST:PORT,...] [--workload put|get|mixed] [--clients N] [--pipeline N] [--rate N]",
     "bench --verify [--cluster HOST:PORT,...] [--history FILE]",
     "bench --verify --chaos kill,pause,partition [--nodes N] [--seconds S] [--seed TEXT]",
   ],
@@ -48,6 +49,11 @@ export const benchCommand: Subcommand = {
     { name: "cluster", value: "LIST", text: "raft or client addresses of some nodes (127.0.0.1:8080)" },
     { name: "clients", value: "N", text: "connections (1; to verify 8)" },
     { name: "pipeline", value: "N", text: "requests in flight on each connection (1)" },
+    {
+      name: "rate",
+      value: "N",
+      text: "operations due a second, on all connections (as fast as answers come)",
+    },
     { name: "workload", value: "NAME", text: "put, get (linearizable) or mixed, half and half (put)" },
     { name: "value-bytes", value: "N", text: "size of a value (256)" },
     {
@@ -70,7 +76,15 @@ export const benchCommand: Subcommand = {
   ],
   details:
     `Puts go to the leader, gets to all nodes in turn. The keys are key00000000 and so on: existing values of
-these keys are overwritten. --verify uses other keys and removes them.
+these keys are overwritten.
+
+With --rate, operations fall due at fixed times, whether or not answers come, and their latency counts from
+then. Without, an operation follows each answer, so a node that stalls is asked less meanwhile: such a run tells
+how much a cluster does, but makes its latencies look better than those that other clients would see.
+--json also has "perSecond", how many were answered in each second, "histogram", pairs of a latency in
+microseconds and how many took about as long, and "unsent", how many fell due and were not sent in time.
+
+--verify uses other keys and removes them.
 
 --chaos starts a cluster of its own and every 3 seconds does one of these to it, as --seed decides:
 ${Object.entries(faultKinds).map(([kind, text]) => `  ${kind.padEnd(10)} ${text}`).join("\n")}
@@ -86,24 +100,29 @@ What shows a failure is written to files. Exit code 1: not linearizable, not kno
   },
 };
 
-interface Figures {
+/** What `--json` prints. */
+export interface Figures {
   system: "kvapp";
   workload: string;
   clients: number;
   pipeline: number;
+  rate: number | null;
   valueBytes: number;
   seconds: number;
   operations: number;
   operationsPerSecond: number;
   errors: number;
+  unsent: number;
   latencyMilliseconds: { p50: number; p90: number; p99: number; p999: number; max: number };
+  perSecond: number[];
+  histogram: [microseconds: number, count: number][];
 }
 
 const nodesMax = 9;
 
 function verifyPlanOf(parsed: Parsed): VerifyPlan {
   refuseWords(parsed);
-  for (const name of ["pipeline", "workload", "value-bytes", "warmup"]) {
+  for (const name of ["pipeline", "rate", "workload", "value-bytes", "warmup"]) {
     if (parsed.text(name) !== undefined) throw new UsageError(`--${name} has no meaning with --verify`);
   }
   const chaos = [...new Set((parsed.text("chaos") ?? "").split(",").filter((kind) => kind !== ""))];
@@ -155,6 +174,7 @@ function planOf(parsed: Parsed): Plan {
     cluster: parseClientCluster(parsed.text("cluster")),
     clients: parsed.integer("clients", { min: 1, max: 10_000 }) ?? 1,
     pipeline: parsed.integer("pipeline", { min: 1, max: 10_000 }) ?? 1,
+    rate: parsed.integer("rate", { min: 1, max: 10_000_000 }) ?? null,
     workload: known,
     valueBytes: parsed.integer("value-bytes", { min: 0, max: 1 << 20 }) ?? 256,
     keys: known === "put" ? keys : Math.min(keys, readKeysMax),
@@ -173,7 +193,7 @@ function secondsOf(parsed: Parsed, name: string): number | undefined {
 }
 
 async function runBench(plan: Plan, client: Client): Promise<Figures> {
-  const { clients, pipeline, workload, valueBytes, seconds } = plan;
+  const { clients, pipeline, rate, workload, valueBytes, seconds } = plan;
   const value = "x".repeat(valueBytes);
   await client.put(keyName(0), value);
   if (workload !== "put") {
@@ -183,8 +203,9 @@ async function runBench(plan: Plan, client: Client): Promise<Figures> {
   const members = await client.members();
   const addresses = members.map((member) => member.client).filter((it) => it !== null);
   const measureFrom = performance.now() + plan.warmup * 1000;
-  const load: Load = { ...plan, measureFrom, until: measureFrom + seconds * 1000 };
-  const tally: Tally = { latencies: new Histogram(), errors: 0, firstError: null };
+  const intervalMs = plan.rate === null ? null : 1000 * clients / plan.rate;
+  const load: Load = { ...plan, intervalMs, measureFrom, until: measureFrom + seconds * 1000 };
+  const tally = newTally(seconds);
   /** Where connection `i` belongs at its `attempt`th start. */
   const place = async (i: number, attempt: number): Promise<string> => {
     if (workload === "get") return addresses[(i + attempt) % addresses.length]!;
@@ -204,12 +225,16 @@ async function runBench(plan: Plan, client: Client): Promise<Figures> {
     workload,
     clients,
     pipeline,
+    rate,
     valueBytes,
     seconds,
     operations: latencies.count,
-    operationsPerSecond: latencies.count / seconds,
+    operationsPerSecond: tally.perSecond.reduce((sum, count) => sum + count, 0) / seconds,
     errors: tally.errors,
+    unsent: tally.unsent,
     latencyMilliseconds: { p50: ms(0.5), p90: ms(0.9), p99: ms(0.99), p999: ms(0.999), max: ms(1) },
+    perSecond: tally.perSecond,
+    histogram: latencies.buckets,
   };
 }
 
@@ -225,6 +250,7 @@ async function drive(load: Load, tally: Tally, place: (attempt: number) => Promi
       tally.firstError ??= error instanceof Error ? error.message : String(error);
     }
   }
+  tally.unsent += connection.unsent;
 }
 
 async function driveOnce(connection: LoadConnection, load: Load, address: string): Promise<void> {
@@ -257,14 +283,17 @@ function showRate(tally: Tally): () => void {
 }
 
 function describe(figures: Figures): string {
-  const { workload, clients, pipeline, valueBytes, seconds, operations, errors, latencyMilliseconds } =
+  const { workload, clients, pipeline, rate, valueBytes, seconds, operations, errors, latencyMilliseconds } =
     figures;
   const latency = Object.entries(latencyMilliseconds).map(([name, ms]) => `${name} ${ms.toFixed(2)}`);
   return [
-    `${workload}: ${clients} connections, ${pipeline} in flight on each, values of ${valueBytes} bytes, ${seconds} s`,
+    `${workload}: ${clients} connections, ${pipeline} in flight on each, values of ${valueBytes} bytes, ${seconds} s${
+      rate === null ? "" : `, ${rate} a second fall due`
+    }`,
     `operations  ${operations.toLocaleString("en")}`,
     `per second  ${Math.round(figures.operationsPerSecond).toLocaleString("en")}`,
     `errors      ${errors}`,
+    ...(figures.unsent === 0 ? [] : [`not sent    ${figures.unsent}, which had fallen due`]),
     `latency ms  ${latency.join("  ")}`,
   ].join("\n");
 }

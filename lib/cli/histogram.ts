@@ -28,6 +28,15 @@ export class Histogram {
     if (whole > this.#max) this.#max = whole;
   }
 
+  /** The buckets that hold something, in rising order: the greatest value of each and how many it holds. */
+  get buckets(): [value: number, count: number][] {
+    const found: [number, number][] = [];
+    for (const [bucket, count] of this.#counts.entries()) {
+      if (count > 0) found.push([upperEnd(bucket), count]);
+    }
+    return found;
+  }
+
   /** The value that a share `q` of all values, from 0 to 1, does not exceed; 0 when there are none. */
   quantile(q: number): number {
     const rank = Math.max(1, Math.ceil(q * this.#count));

@@ -1,12 +1,23 @@
-import { assertEquals, assertLessOrEqual, assertStringIncludes } from "@std/assert";
-import { type Load, LoadConnection, openLoadConnection, type Tally } from "../../lib/cli/bench_load.ts";
-import { Histogram } from "../../lib/cli/histogram.ts";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertLessOrEqual,
+  assertStringIncludes,
+} from "@std/assert";
+import {
+  type Load,
+  LoadConnection,
+  newTally,
+  openLoadConnection,
+  type Tally,
+} from "../../lib/cli/bench_load.ts";
 
 /** Runs one connection against a node that answers each chunk of requests as told. */
 async function drive(
   load: Partial<Load>,
   answer: (requests: string[], conn: Deno.TcpConn) => Promise<void>,
-): Promise<{ tally: Tally; requests: string[] }> {
+): Promise<{ tally: Tally; requests: string[]; unsent: number }> {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const requests: string[] = [];
   const serving = (async () => {
@@ -21,23 +32,25 @@ async function drive(
       if (lines.length > 0) await answer(lines, conn);
     }
   })();
-  const tally: Tally = { latencies: new Histogram(), errors: 0, firstError: null };
+  const tally = newTally(60);
   const now = performance.now();
   const whole: Load = {
     workload: "put",
     valueBytes: 3,
     keys: 10,
     pipeline: 4,
+    intervalMs: null,
     measureFrom: now,
     until: now + 60_000, // the answers end it, however slow the machine is
     ...load,
   };
   using conn = await openLoadConnection(`127.0.0.1:${listener.addr.port}`);
-  await new LoadConnection(whole, tally).run(conn);
+  const connection = new LoadConnection(whole, tally);
+  await connection.run(conn);
   conn.closeWrite();
   await serving;
   listener.close();
-  return { tally, requests };
+  return { tally, requests, unsent: connection.unsent };
 }
 
 async function send(conn: Deno.TcpConn, text: string): Promise<void> {
@@ -124,4 +137,33 @@ Deno.test("LoadConnection counts what a lost connection owed as errors", async (
   });
   assertEquals(tally.latencies.count, 1);
   assertEquals(tally.errors, 4, "three of the first four and the one that followed the answer");
+});
+
+Deno.test("LoadConnection in an open loop counts a stall for each request that fell due meanwhile", async () => {
+  let isFirst = true;
+  const load = { intervalMs: 10, pipeline: 8, until: performance.now() + 600 };
+  const { tally, unsent } = await drive(load, async (lines, conn) => {
+    if (isFirst) await new Promise((resolve) => setTimeout(resolve, 300));
+    isFirst = false;
+    await send(conn, lines.map(() => '{"ok":true}\n').join(""));
+  });
+  assertAlmostEquals(tally.latencies.count + unsent, 60, 2, "so many fell due");
+  const slow = tally.latencies.buckets.filter(([microseconds]) => microseconds > 100_000);
+  const count = slow.reduce((sum, [, count]) => sum + count, 0);
+  assert(
+    count >= 18,
+    `those of the first 200 of 300 ms, which are more than the pipeline holds, not ${count}`,
+  );
+  assertEquals(tally.perSecond.length, 60);
+  assertEquals(tally.perSecond.slice(1), new Array(59).fill(0));
+});
+
+Deno.test("LoadConnection in an open loop tells what it could not send, and counts late answers", async () => {
+  const until = performance.now() + 200;
+  const { tally, unsent } = await drive({ intervalMs: 10, pipeline: 4, until }, async (lines, conn) => {
+    while (performance.now() <= until) await new Promise((resolve) => setTimeout(resolve, 5));
+    await send(conn, lines.map(() => '{"ok":true}\n').join(""));
+  });
+  assertEquals([tally.latencies.count, tally.perSecond[0]], [4, 0]);
+  assertAlmostEquals(unsent, 16, 2);
 });

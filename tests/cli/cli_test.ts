@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { escapeControls } from "../../lib/cli/output.ts";
 import { version } from "../../lib/version.ts";
 import { type Ended, freePorts, kvapp, Running, withFolder, withNode } from "./processes.ts";
@@ -277,7 +277,19 @@ Deno.test("bench prints its figures as one JSON line", async () => {
       assertEquals(figures.operationsPerSecond, figures.operations / 0.3);
       const { p50, p90, p99, p999, max } = figures.latencyMilliseconds;
       assert(0 < p50 && p50 <= p90 && p90 <= p99 && p99 <= p999 && p999 <= max && max < 1000, stdout);
+      assertEquals([figures.perSecond, figures.rate, figures.unsent], [[figures.operations], null, 0]);
+      const counts = figures.histogram.map(([, count]: [number, number]) => count);
+      assertEquals(counts.reduce((sum: number, count: number) => sum + count), figures.operations);
     }
+    const args = ["--rate", "500", "--clients", "4", "--pipeline", "64", "--seconds", "0.4", "--json"];
+    const paced = JSON.parse((await kvapp(["bench", ...cluster, ...args])).stdout);
+    assertAlmostEquals(
+      paced.operations + paced.unsent,
+      200,
+      8,
+      "on a fast machine there would be many more without --rate",
+    );
+    assertEquals([paced.rate, paced.errors], [500, 0]);
     const keys = (await kvapp(["client", ...cluster, "list"])).stdout.split("\n");
     assert(keys.includes("key00000999"), "get reads 1,000 keys, written first");
   });

@@ -27,3 +27,9 @@ Deno.test("Histogram.quantile() gives the greatest value for 1, and 0 when it ho
   assertEquals(histogram.quantile(0), 5);
   assertEquals(histogram.quantile(1), 2 ** 31 - 1);
 });
+
+Deno.test("Histogram.buckets tells how many values are where, within 1 in 64", () => {
+  const histogram = new Histogram();
+  for (const value of [5, 5, 127, 128, 1000, 1001]) histogram.record(value);
+  assertEquals(histogram.buckets, [[5, 2], [127, 1], [129, 1], [1007, 2]]);
+});
