@@ -1,0 +1,18 @@
+import { assert, assertGreater, assertMatch } from "@std/assert";
+import { missingIn } from "./coverage.ts";
+import { readLedger } from "./ledger.ts";
+
+Deno.test("readLedger() gives long runs of known commits that failed or saw enough, each seed once for a commit", () => {
+  const runs = readLedger();
+  assertGreater(runs.length, 0);
+  const ends = new Map<string, number>();
+  for (const { commit, first, seeds, failed, counters } of runs) {
+    assertMatch(commit, /^[0-9a-f]{40}$/);
+    assert(first >= (ends.get(commit) ?? 0), `${commit}: seed ${first} was run before`);
+    ends.set(commit, first + seeds);
+    assert(
+      failed > 0 || missingIn(counters).length === 0,
+      `${commit}, from seed ${first}: ${missingIn(counters)}`,
+    );
+  }
+});
