@@ -1,7 +1,7 @@
 /**
- * One connection of the load generator: it keeps so many requests in flight, or makes so many a second, and times each. It shares the machine with
- * what it measures, so it does as little as it can: request bytes are made once and only their key is overwritten,
- * replies are found by their newline and judged by one byte, and a turn ends in one write.
+ * One connection of the load generator: it keeps so many requests in flight, or makes so many a second, and times each.
+ * It shares the machine with what it measures, so it does as little as it can: request bytes are made once and only their
+ * key is overwritten, replies are found by their newline and judged by one byte, and a turn ends in one write.
  *
  * @module
  */

@@ -102,8 +102,8 @@ export const defaultLimits: Limits = {
 };
 
 /**
- * So many connections on either port may wait beside those of clients: strangers to say who they are, clients too many
- * to be told so. A node that has room for few clients has none for more of these.
+ * So many connections on either port may wait beside those of clients: of strangers until they say who they are, of
+ * clients over the limit until they are told so. A node that has room for few clients has none for more of these.
  */
 export function waitingConnectionsMax({ clientConnectionsMax }: Limits): number {
   return Math.min(64, Math.max(4, clientConnectionsMax));

@@ -139,7 +139,8 @@ export class PeerLinks implements LinkOwner {
     if (this.#isClosed) return connection.destroy();
     // Strangers must not keep members out: the one that has hesitated longest goes.
     const [oldest] = this.#strangers;
-    if (this.#strangers.size >= waitingConnectionsMax(this.#options.limits)) {
+    const { limits, cluster } = this.#options;
+    if (this.#strangers.size >= waitingConnectionsMax(limits) + cluster.length) { // all may dial at once
       this.#strangers.delete(oldest!);
       oldest!.connection.destroy();
     }

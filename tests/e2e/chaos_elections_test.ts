@@ -9,6 +9,7 @@ import { assert, assertGreater } from "@std/assert";
 import type { ChaosNode } from "../../lib/chaos/cluster.ts";
 import { clear } from "../../lib/chaos/tcp_proxy.ts";
 import { pause, type Trial, untilWrites, withTrial } from "./chaos_trial.ts";
+import { within } from "./cluster.ts";
 import { byLine } from "./tcp_proxy.ts";
 
 const electionKills = Number(Deno.env.get("KVAPP_ELECTION_KILLS") ?? 3);
@@ -22,6 +23,9 @@ async function killAndStart(nodes: readonly ChaosNode[], { random }: Trial): Pro
   await pause(random.between(0, 300));
   for (const node of nodes) node.start();
 }
+
+/** A cluster that is well votes and writes long before. */
+const patienceMs = 60_000;
 
 /** A request for a vote or its answer. */
 interface Vote {
@@ -61,7 +65,7 @@ Deno.test("nodes killed within 50 ms of a vote elect one leader a term, and lose
       });
       await leader.kill();
       leader.start();
-      const { from, to } = await vote;
+      const { from, to } = await within(patienceMs, "a vote", vote);
       next = null;
       await pause(random.between(0, windowMs));
       const ids = random.pick([[from], [to], [from, to]]);
@@ -93,8 +97,8 @@ Deno.test("a write whose answer is lost with the leader has happened or has not,
     let wereUnknown = 0;
     for (let round = 0; round < answerKills; round++) {
       await untilWrites(trial, 10);
-      const { id } = await cluster.leader();
-      await new Promise<void>((resolve) => onWrite = (to) => to === id && resolve());
+      const write = new Promise<number>((resolve) => onWrite = resolve);
+      const id = await within(patienceMs, "a write", write);
       onWrite = null;
       await pause(random.between(0, windowMs));
       const proxy = cluster.clientProxies[id - 1]!;

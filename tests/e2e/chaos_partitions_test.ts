@@ -11,6 +11,7 @@ import { between } from "../../lib/chaos/peer_network.ts";
 import type { Conditions } from "../../lib/chaos/tcp_proxy.ts";
 import { Connection, ConnectionLost, type ReplyLine } from "../../lib/client/connection.ts";
 import { firstWrite, pause, type Trial, untilAgreed, untilWrites, withTrial } from "./chaos_trial.ts";
+import { until } from "./cluster.ts";
 
 const rounds = Number(Deno.env.get("KVAPP_PARTITIONS") ?? 0);
 const electionTimeoutMaxMs = 600;
@@ -80,12 +81,17 @@ async function cutAndMend(trial: Trial, shape: Shape): Promise<{ available: numb
   const asking = Promise.all(
     minority.flatMap((node) => [write, read].map((what) => answersOf(node, what, stop.signal))),
   );
+  asking.catch(() => null); // it is awaited below, when the rest is over
   let available = 0;
-  let roles: (string | undefined)[] = [];
+  let roles: string[] = [];
   try {
     available = await firstWrite(majority, ratioMax * electionTimeoutMaxMs);
     await pause(electionTimeoutMaxMs); // long enough for a leader without followers to step down
-    roles = await Promise.all(minority.map(async (node) => (await node.status())?.role));
+    roles = await Promise.all(
+      minority.map((node) =>
+        until(`node ${node.id} says what it is`, async () => (await node.status())?.role ?? null)
+      ),
+    );
   } finally {
     stop.abort();
     await asking;

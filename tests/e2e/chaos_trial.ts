@@ -109,7 +109,7 @@ async function showEvidence(
   }
 }
 
-/** Resolves when all nodes that are well follow one leader, and have committed the same; the time it took. */
+/** Resolves when all nodes that are well follow one leader; the time it took. */
 export async function untilAgreed({ cluster }: Trial): Promise<number> {
   const from = performance.now();
   await until("all nodes follow one leader", async () => {

@@ -19,6 +19,7 @@ export async function freeze(pids: readonly number[]): Promise<Frozen> {
   const group = `${freezer}/kvapp-${crypto.randomUUID()}`;
   try {
     Deno.mkdirSync(group);
+    Deno.writeTextFileSync(`${group}/freezer.state`, "THAWED"); // may this user?
   } catch (error) {
     if (!(error instanceof Error)) throw error; // there is no such thing here, or it is not for us
     for (const pid of pids) Deno.kill(pid, "SIGSTOP");
@@ -31,7 +32,11 @@ export async function freeze(pids: readonly number[]): Promise<Frozen> {
     Deno.removeSync(group);
   };
   Deno.writeTextFileSync(`${group}/freezer.state`, "FROZEN");
-  while (Deno.readTextFileSync(`${group}/freezer.state`).trim() !== "FROZEN") {
+  for (let i = 0; Deno.readTextFileSync(`${group}/freezer.state`).trim() !== "FROZEN"; i++) {
+    if (i === 5000) {
+      thaw();
+      throw new Error("the freezer does not freeze within 5 s");
+    }
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
   return { by: "cgroup", [Symbol.dispose]: thaw };

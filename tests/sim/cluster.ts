@@ -46,12 +46,12 @@ export class Cluster {
   mayStop = false;
   /** Snapshots that rotted while others made up for them. */
   rottenSnapshots = 0;
-  /** Reads that a follower asked its leader about, and the leader called off. */
-  cancelledReads = 0;
-  /** Folders that were lost whole, files that changed places, and nodes that found by themselves that theirs is damaged. */
+  /** Folders that were lost whole, files that changed places, and rot that a node found by itself. */
   readonly losses = { wiped: 0, swapped: 0, foundDamage: 0 };
   /** In half of the seeds the nodes prove to each other who they are. */
   readonly #secret: Uint8Array | null;
+  /** Nodes that took part, until their disk rotted while they were down. */
+  readonly #rotten = new Set<Node>();
   /** Disks that lost something, and whether a snapshot rotted: nothing else may be found damaged. */
   readonly #damaged = new Set<Node>();
   #hasRotted = false;
@@ -88,7 +88,6 @@ export class Cluster {
     });
     watchWire(world.network, durables, {
       onVote: (id) => this.onVote(this.nodes[id - 1]!),
-      onReadCancelled: () => this.cancelledReads++,
       onReadRound: (from, to, round) => this.leadership.onReadRound(from, to, round),
     });
   }
@@ -130,7 +129,9 @@ export class Cluster {
   /** After an event: whoever has been admitted again lacks nothing any more. */
   noteAdmissions(): void {
     for (const node of this.nodes) {
-      if (node.hasLost && node.server !== null && node.server.isAdmitted) node.hasLost = false;
+      if (!node.hasLost || node.server === null || !node.server.isAdmitted) continue;
+      node.hasLost = false;
+      this.#damaged.delete(node);
     }
   }
 
@@ -138,6 +139,7 @@ export class Cluster {
   wipe(node: Node): void {
     this.world.note(node.machine.name, "gets an empty disk");
     this.losses.wiped++;
+    this.#rotten.delete(node);
     node.durable.beforeLoss();
     this.#damaged.add(node);
     node.rottenIndex = 0;
@@ -161,6 +163,7 @@ export class Cluster {
   rot(node: Node, random: Random): void {
     const { durable, machine: { disk } } = node;
     const vouched = durable.vouchedIndex();
+    if (durable.isAdmitted) this.#rotten.add(node);
     const names = random.pick(["log/", "snapshots/"]);
     const [one, other] = random.shuffled(disk.durableNames().filter((name) => name.startsWith(names)));
     if (random.chance(0.1) && one !== undefined && other !== undefined) {
@@ -267,7 +270,7 @@ export class Cluster {
   #checkRotten(node: Node, { raft }: Server): void {
     const { rottenIndex } = node;
     node.rottenIndex = 0;
-    if (rottenIndex > 0 && raft.admittedIndex === 0) this.losses.foundDamage++;
+    if (this.#rotten.delete(node) && raft.admittedIndex === 0) this.losses.foundDamage++;
     if (raft.lastIndex >= rottenIndex || raft.admittedIndex === 0) return;
     throw new Violation(
       "I15",

@@ -10,7 +10,13 @@ import type { FaultKind } from "./scenario.ts";
 /** From one host to another; the way back is a way of its own. */
 export type Way = [from: string, to: string];
 
-/** The ways that a fault of the network cuts. */
+/** Some shapes need more nodes than there are; this one comes in their place. */
+export function fitting(kind: FaultKind, nodes: number): FaultKind {
+  const fit = kind === "ring" && nodes < 4 ? "bridge" : kind;
+  return fit === "bridge" && nodes < 3 ? "isolate" : fit;
+}
+
+/** The ways that a fault of the network cuts. Its kind fits the number of nodes. */
 export function drawCut(
   kind: FaultKind,
   { nodes, clients, target, leader, random }: {
@@ -41,7 +47,7 @@ export function drawCut(
     }
     case "bridge": {
       // Two halves that only one node can talk to.
-      const half = 1 + Math.floor(others.length / 2);
+      const half = Math.ceil(others.length / 2);
       return bothWays(others.slice(0, half), others.slice(half));
     }
     case "ring":

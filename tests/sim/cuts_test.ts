@@ -1,5 +1,5 @@
 import { assertEquals, assertGreater } from "@std/assert";
-import { drawCut } from "./cuts.ts";
+import { drawCut, fitting } from "./cuts.ts";
 import { Random } from "./random.ts";
 import type { FaultKind } from "./scenario.ts";
 
@@ -33,8 +33,9 @@ Deno.test("drawCut() of a ring leaves each node a majority to hear, and no two t
 
 Deno.test("drawCut() of a bridge leaves two halves that only one node can talk to, both ways", () => {
   for (let seed = 0; seed < 20; seed++) {
-    const ways = cut("bridge", nodes, seed);
-    const whole = nodes.filter((node) => heardBy(node, nodes, ways).length === nodes.length);
+    const some = nodes.slice(0, 3 + seed % 3);
+    const ways = cut("bridge", some, seed);
+    const whole = some.filter((node) => heardBy(node, some, ways).length === some.length);
     assertEquals(whole, ["n1"]);
     for (const way of ways) assertEquals(ways.has(way.split(">").reverse().join(">")), true);
   }
@@ -54,5 +55,14 @@ Deno.test("drawCut() cuts one way only when it says so", () => {
     const ways = cut("oneWay", nodes, seed);
     assertGreater(ways.size, 0);
     for (const way of ways) assertEquals(ways.has(way.split(">").reverse().join(">")), false, way);
+  }
+});
+
+Deno.test("fitting() gives a shape that cuts something between as many nodes as there are", () => {
+  for (const kind of ["ring", "bridge"] as const) {
+    for (let size = 2; size <= 5; size++) {
+      const some = nodes.slice(0, size);
+      assertGreater(cut(fitting(kind, size), some, size).size, 0, `${kind} of ${size}`);
+    }
   }
 });

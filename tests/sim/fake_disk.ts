@@ -59,8 +59,8 @@ export class FakeDisk {
   busyUntil = 0;
   /** Files that a power cut left neither old nor new. */
   tornFiles = 0;
-  /** Power cuts that left of what was under way a part, nothing, or zeros. */
-  tornCrashes = 0;
+  /** Power cuts that lost or tore something that was under way. */
+  lossyCrashes = 0;
   /** Operations that failed, and those that found no room. */
   failed = 0;
   refused = 0;
@@ -132,7 +132,7 @@ export class FakeDisk {
     if (!options.power) return;
     let isTorn = false;
     for (const name of [...this.#unsynced.keys()].sort()) isTorn = this.#settle(name) || isTorn;
-    if (isTorn) this.tornCrashes++;
+    if (isTorn) this.lossyCrashes++;
     this.#visible = new Map(this.#durable);
   }
 

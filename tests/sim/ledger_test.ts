@@ -2,7 +2,7 @@ import { assert, assertGreater, assertMatch } from "@std/assert";
 import { missingIn } from "./coverage.ts";
 import { readLedger } from "./ledger.ts";
 
-Deno.test("readLedger() gives long runs of known commits that failed or saw enough, each seed once for a commit", () => {
+Deno.test("readLedger() gives long runs of known commits that failed or saw enough, each seed at most once for a commit", () => {
   const runs = readLedger();
   assertGreater(runs.length, 0);
   const ends = new Map<string, number>();

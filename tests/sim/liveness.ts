@@ -1,6 +1,6 @@
 /**
- * Liveness: a majority of the nodes, the core, is well and can hear each other; what is wrong with all others stays so for
- * good. Safety says that nothing bad happens; this says that something good does: the core must go on serving,
+ * Liveness: a majority of the nodes, the core, is well and can hear each other; what is wrong with the others then
+ * stays so for good. Safety says that nothing bad happens; this says that something good does: the core must go on serving,
  * whatever those outside of it say, half say or do not hear.
  *
  * @module
@@ -10,7 +10,7 @@ import type { Cluster, Node } from "./cluster.ts";
 import type { Random } from "./random.ts";
 
 /** What is wrong with a node outside of the core. */
-const fates = ["down", "paused", "isolated", "deaf", "mute", "half connected", "slow", "as it was"] as const;
+const fates = ["down", "paused", "isolated", "deaf", "mute", "half connected", "slow", "left alone"] as const;
 
 /** How often each fate came about. */
 export type Fates = Record<typeof fates[number], number>;
@@ -59,7 +59,7 @@ export function breakForGood(
         return () => {
           disk.slowness = 1;
         };
-      case "as it was":
+      case "left alone":
         return () => {};
     }
   });
@@ -73,8 +73,17 @@ export function noFates(): Fates {
   return Object.fromEntries(fates.map((fate) => [fate, 0])) as Fates;
 }
 
-/** Whether the core agrees under a leader of its own, or one from outside leads, which not all of it may reach. */
-export function isSettled(cluster: Cluster, core: readonly Node[]): boolean {
-  const { leader } = cluster;
-  return leader !== null && (!core.includes(leader) || cluster.agree(core));
+/**
+ * Whether the core agrees under a leader of its own. With `mayFollow` a leader from outside serves as well, which a
+ * majority follows; not all of the core may reach it.
+ */
+export function isSettled(cluster: Cluster, core: readonly Node[], mayFollow: boolean): boolean {
+  const { leader, nodes } = cluster;
+  if (leader === null) return false;
+  if (core.includes(leader)) return cluster.agree(core);
+  const { currentTerm } = leader.server!.raft;
+  const followers = nodes.filter(({ server, machine }) =>
+    !machine.life?.paused && server?.raft.leaderId === leader.id && server.raft.currentTerm === currentTerm
+  );
+  return mayFollow && followers.length * 2 > nodes.length;
 }

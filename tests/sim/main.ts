@@ -61,6 +61,10 @@ async function main(args: string[]): Promise<number> {
     return await lookForAll({ seedsMax, repeat: numberOf("repeat", options.repeat, 1), jobs });
   }
   const seeds = options.corpus ? [...corpus.keys()] : Array.from({ length: count }, (_, i) => first + i);
+  if (options.ledger && (options.corpus || count < ledgerSeeds)) {
+    console.error(`--ledger is for runs of ${ledgerSeeds} seeds or more, and not for --corpus\n\n${usage}`);
+    return 2;
+  }
   const commit = options.ledger ? commitOfCheckout() : null;
   let code = 0;
   // What the ledger has of a long run stays, whatever becomes of the rest.
@@ -68,6 +72,7 @@ async function main(args: string[]): Promise<number> {
   for (let at = 0; at < seeds.length; at += pieceSeeds) {
     const piece = seeds.slice(at, at + pieceSeeds);
     code = Math.max(code, await run({ seeds: piece, jobs, stopAtFailure: options.stop }, commit));
+    if (code !== 0 && options.stop) break;
   }
   return code;
 }

@@ -66,7 +66,8 @@ async function lookFor(
     if (!isWhole) throw new Error(`the simulator broke with the mutant ${name}:\n${output}`);
     seeds.push(seed === undefined ? null : Number(seed) - first + 1);
     const [, invariant] = /^what must hold: (?:(\w+): )?/m.exec(output) ?? [];
-    if (seed !== undefined) invariants.add(invariant ?? "assertion");
+    const other = output.includes("what must hold: an assertion") ? "assertion" : "thrown";
+    if (seed !== undefined) invariants.add(invariant ?? other);
   }
   return { name, mutant, seeds, invariants: [...invariants] };
 }

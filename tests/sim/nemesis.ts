@@ -5,7 +5,7 @@
  */
 
 import type { Cluster, Node } from "./cluster.ts";
-import { bothWays, drawCut } from "./cuts.ts";
+import { bothWays, drawCut, fitting } from "./cuts.ts";
 import type { Random } from "./random.ts";
 import { enough, type FaultKind } from "./scenario.ts";
 import type { World } from "./world.ts";
@@ -13,7 +13,7 @@ import type { World } from "./world.ts";
 /** The source of all faults of one run. */
 export class Nemesis {
   readonly count: Record<FaultKind | "restart" | "killed" | "lost", number>;
-  /** Pauses of a leader for longer than an election timeout while somebody waited, and disks that were full for somebody. */
+  /** Leaders paused for longer than an election timeout while somebody waited; disks that were full for somebody. */
   readonly hits = { pausedLeaders: 0, fullDisks: 0 };
   readonly #world: World;
   readonly #cluster: Cluster;
@@ -24,6 +24,13 @@ export class Nemesis {
   /** What takes present faults back. */
   readonly #undo = new Set<() => void>();
   #stopped = false;
+  /** Who is started again when it is down. */
+  #well: readonly Node[];
+  readonly #armed = new Set<Node>();
+  /** What will happen to the next voters. */
+  #voters: ("crashVoter" | "wipeVoter")[] = [];
+  /** So many installs of snapshots will be interrupted. */
+  #installs = 0;
 
   constructor(cluster: Cluster, options: {
     random: Random;
@@ -81,14 +88,6 @@ export class Nemesis {
     }
   }
 
-  /** Who is started again when it is down. */
-  #well: readonly Node[];
-  readonly #armed = new Set<Node>();
-  /** What will happen to the next voters. */
-  #voters: ("crashVoter" | "wipeVoter")[] = [];
-  /** So many installs of snapshots will be interrupted. */
-  #installs = 0;
-
   #next(): void {
     const { gapMsMean } = this.#cluster.scenario.faults;
     const isShort = this.#isLate && this.#acknowledged() >= enough.acknowledged;
@@ -134,9 +133,10 @@ export class Nemesis {
     };
   }
 
-  #inflict(kind: FaultKind): void {
+  #inflict(drawn: FaultKind): void {
+    const kind = fitting(drawn, this.#cluster.nodes.length);
     const node = this.#random.pick(this.#cluster.nodes);
-    const target = this.#random.chance(kind === "pause" ? 0.7 : 0.4) ? this.#cluster.leader ?? node : node;
+    const target = this.#random.chance(kind === "pause" ? 0.9 : 0.4) ? this.#cluster.leader ?? node : node;
     this.#world.note("", `fault: ${kind}`);
     this.count[kind]++;
     switch (kind) {
@@ -283,14 +283,16 @@ export class Nemesis {
   #pause(node: Node): void {
     const { electionTimeoutMaxMs } = this.#cluster.scenario.timing;
     const { machine } = node;
-    const ms = electionTimeoutMaxMs * this.#random.pick([0.5, 3, 10, 20]) * this.#random.between(0.2, 1);
+    const { life } = machine;
+    if (life === null || life.paused) return;
+    const ms = electionTimeoutMaxMs * this.#random.pick([1, 3, 10, 20]) * this.#random.between(0.2, 1);
     const isMissed = node === this.#cluster.leader && this.#underWay() > 0;
-    if (ms > electionTimeoutMaxMs && isMissed) this.hits.pausedLeaders++;
     machine.pause();
     const resume = (): void => machine.resume();
     this.#undo.add(resume);
     this.#later(ms, "resume", () => {
-      this.#undo.delete(resume);
+      const isWhole = this.#undo.delete(resume) && machine.life === life;
+      if (isWhole && isMissed && ms > electionTimeoutMaxMs) this.hits.pausedLeaders++;
       resume();
     });
   }

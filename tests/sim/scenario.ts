@@ -163,7 +163,7 @@ function drawWorkload(random: Random): Workload {
 function drawFaults(random: Random, timing: Timing): Scenario["faults"] {
   const weights: Record<FaultKind, number> = {
     crash: 2,
-    crashWhileWriting: 4,
+    crashWhileWriting: 5.5,
     crashVoter: 2,
     wipeVoter: 0.5,
     crashInstaller: 1.5,
@@ -179,12 +179,12 @@ function drawFaults(random: Random, timing: Timing): Scenario["faults"] {
     cutClients: 0.5,
     reset: 2,
     slowHost: 1,
-    pause: 3,
+    pause: 4,
     slowDisk: 1,
     diskError: 0.3,
     diskFull: 0.5,
     wipe: 0.5,
-    rot: 2,
+    rot: 4,
     rotSnapshot: 1,
   };
   for (const kind of Object.keys(weights) as FaultKind[]) {

@@ -23,7 +23,7 @@ const eventsMax = 600_000;
 /** Simulated time within which a cluster without faults agrees and all clients have their answers. */
 const convergenceMsMax = 30_000;
 /** Longest election timeouts within which a core of the cluster agrees: elections, and what it has to catch up with. */
-const coreTimeoutsMax = 30;
+const coreTimeoutsMax = 20;
 
 /** What came of a seed. */
 export interface Outcome {
@@ -149,7 +149,7 @@ class Run {
       ...this.#ofDisks(),
       ...this.nemesis.hits,
       ...this.cluster.losses,
-      cancelledReads: this.cluster.cancelledReads,
+      cancelledRounds: this.cluster.leadership.cancelledRounds,
       entries: model.index,
       repeatedSessionWrites: model.repeated,
       expiredKeys: model.expired,
@@ -168,8 +168,8 @@ class Run {
   #ofDisks(): Record<string, number> {
     const total: Record<string, number> = {};
     for (const { machine: { disk } } of this.cluster.nodes) {
-      const { tornFiles, tornCrashes, failed, refused } = disk;
-      addCounters(total, { tornFiles, tornCrashes, failedOperations: failed, refusedOperations: refused });
+      const { tornFiles, lossyCrashes, failed, refused } = disk;
+      addCounters(total, { tornFiles, lossyCrashes, failedOperations: failed, refusedOperations: refused });
     }
     return total;
   }
@@ -231,8 +231,9 @@ class Run {
     let isWritten = false, hasSettled = false;
     this.clients[0]!.probe(() => isWritten = true);
     for (;;) {
-      const isSettledNow = isSettled(this.cluster, nodes);
       const ms = this.world.scheduler.now - healedAt;
+      // By then nobody follows a leader that was there before and is not heard any more.
+      const isSettledNow = isSettled(this.cluster, nodes, ms > 2 * electionTimeoutMaxMs);
       if (isSettledNow && !hasSettled) {
         hasSettled = true;
         this.#coreTimeouts = Math.max(this.#coreTimeouts, ms / electionTimeoutMaxMs);

@@ -21,7 +21,6 @@ interface Spoken {
   voteGranted?: boolean;
   success?: boolean;
   matchIndex?: number;
-  readIndex?: number | null;
   readRound?: number;
 }
 
@@ -31,8 +30,6 @@ const lineBytesMax = 64 << 20;
 /** Whom to tell of what was heard. */
 export interface Listeners {
   onVote(node: number): void;
-  /** A leader that leads no more, or cannot take any, calls a read off that a follower asked for. */
-  onReadCancelled(): void;
   /** A follower tells its leader of this term that it has heard of a read round. */
   onReadRound(from: number, to: number, round: { term: number; readRound: number }): void;
 }
@@ -41,7 +38,7 @@ export interface Listeners {
 export function watchWire(
   network: FakeNetwork,
   durables: readonly DurableState[],
-  { onVote, onReadCancelled, onReadRound }: Listeners,
+  { onVote, onReadRound }: Listeners,
 ): void {
   const splitters = new WeakMap<Endpoint, LineSplitter>();
   const votes = new Map<string, number>();
@@ -58,7 +55,6 @@ export function watchWire(
       checkDurable(message, durable);
       const { type, from, to, term, readRound } = message;
       if (type === "contactResponse") onReadRound(from, to, { term, readRound: readRound! });
-      if (type === "readIndexResponse" && message.readIndex === null) onReadCancelled();
       checkWilling(willing, message, durables.length);
       const candidate = votedFor(message);
       if (candidate === null) return;
