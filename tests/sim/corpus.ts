@@ -7,7 +7,9 @@
 
 /** By seed: what was wrong. */
 export const corpus: ReadonlyMap<number, string> = new Map([
+  [28, "the simulator's clients left a node that is down all at once, and came back to it"],
   [215, "the simulator took a read round for unheard that came together with a timeoutNow"],
+  [305, "the simulator let disks of the core hang"],
   [354, "the simulator did not wait for what a slow disk had begun"],
   [5012, "the simulator's clients tried nodes that are down for too long"],
 ]);

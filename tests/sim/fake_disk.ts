@@ -49,6 +49,8 @@ export class FakeDisk {
   slowness = 1;
   /** The next operation fails, and what it leaves behind is anybody's guess. */
   failNext = false;
+  /** Now and then an operation hangs, if that is among the faults. */
+  mayStall = true;
   /** There is no room: what needs some ends with DiskFull, after its time, and leaves the file as it was. */
   full = false;
   /** Called when an operation starts, with the time it will take. Here crashes are timed. */
@@ -232,7 +234,8 @@ export class FakeDisk {
 
   #latency(): number {
     const { latencyMsMin, latencyMsMean, stallChance, stallMsMax } = this.faults;
-    const stall = this.random.chance(stallChance) ? this.random.between(0, stallMsMax) : 0;
+    const hangs = this.random.chance(stallChance) && this.mayStall;
+    const stall = hangs ? this.random.between(0, stallMsMax) : 0;
     return (latencyMsMin + this.random.exponential(latencyMsMean)) * this.slowness + stall;
   }
 

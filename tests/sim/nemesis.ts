@@ -83,6 +83,7 @@ export class Nemesis {
     for (const undo of [...this.#undo]) undo();
     for (const node of nodes) {
       node.machine.disk.failNext = false;
+      node.machine.disk.mayStall = false;
       this.#armed.delete(node);
       this.#cluster.start(node);
     }

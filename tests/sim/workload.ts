@@ -96,8 +96,9 @@ export class Client {
     const { random } = this.options;
     const tryOnce = (): void => {
       const request: Request = { op: "put", key: "probe", value: this.#newValue() };
-      this.#send(this.#leader, this.#attempt(request), (reply) => {
-        this.#learn(reply);
+      const node = this.#leader;
+      this.#send(node, this.#attempt(request), (reply) => {
+        this.#learn(reply, node);
         if (reply?.ok) done();
         else this.io.clock.after(random.between(10, 50), tryOnce);
       });
@@ -207,8 +208,9 @@ export class Client {
   /** Without a session a write is tried again only when it certainly did not happen, under a new value. */
   #writePlainly(request: Request, done: () => void): void {
     const { random } = this.options;
-    this.#send(this.#target(), this.#attempt(request), (reply) => {
-      this.#learn(reply);
+    const node = this.#target();
+    this.#send(node, this.#attempt(request), (reply) => {
+      this.#learn(reply, node);
       const { code, definite } = reply?.error ?? { code: "", definite: false };
       const again = definite && code !== "conditionFailed" && !this.#stopped && random.chance(0.9);
       if (!again) return done();
@@ -220,8 +222,9 @@ export class Client {
   /** With a session a write is sent until it is answered; it must happen once. */
   #writeOnce(request: Request, floor: number, done: () => void): void {
     const { random } = this.options;
-    this.#send(this.#target(), this.#attempt(request, floor), (reply) => {
-      this.#learn(reply);
+    const node = this.#target();
+    this.#send(node, this.#attempt(request, floor), (reply) => {
+      this.#learn(reply, node);
       if (reply?.ok || reply?.error?.code === "conditionFailed" || reply?.error?.code === "seqTooOld") {
         return done();
       }
@@ -230,8 +233,9 @@ export class Client {
   }
 
   #openSession(done: () => void): void {
-    this.#send(this.#target(), this.#attempt({ op: "session" }), (reply) => {
-      this.#learn(reply);
+    const node = this.#target();
+    this.#send(node, this.#attempt({ op: "session" }), (reply) => {
+      this.#learn(reply, node);
       if (reply?.ok && this.#session === null) {
         this.#session = reply.session!;
         this.#nextSeq = 1;
@@ -246,11 +250,14 @@ export class Client {
     return random.chance(0.1) ? 1 + random.below(nodes) : this.#leader;
   }
 
-  #learn(reply: Reply | null): void {
+  /** What came of asking `node` tells where to ask next. */
+  #learn(reply: Reply | null, node: number): void {
     const { random, nodes } = this.options;
     if (reply?.error?.leader) this.#leader = reply.error.leader.id;
-    else if (!reply?.ok && this.#stopped) this.#leader = 1 + this.#leader % nodes; // no time left for bad luck
-    else if (!reply?.ok && random.chance(0.7)) this.#leader = 1 + random.below(nodes);
+    else if (reply?.ok) return;
+    else if (this.#stopped) { // no time is left for bad luck: one node after another
+      if (node === this.#leader) this.#leader = 1 + node % nodes;
+    } else if (random.chance(0.7)) this.#leader = 1 + random.below(nodes);
   }
 
   #key(): string {
