@@ -1,5 +1,5 @@
 import { assert, assertGreater, assertMatch } from "@std/assert";
-import { missingIn } from "./coverage.ts";
+import { missingIn, required } from "./coverage.ts";
 import { readLedger } from "./ledger.ts";
 
 Deno.test("readLedger() gives long runs of known commits that failed or saw enough, each seed at most once for a commit", () => {
