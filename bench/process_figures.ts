@@ -9,19 +9,22 @@ import type { TestNode } from "../tests/e2e/cluster.ts";
 /** Memory of a node's process in MiB: what it holds and the most that it has held; null: only Linux tells. */
 export async function mebibytesOf(node: TestNode): Promise<{ now: number; peak: number } | null> {
   if (Deno.build.os !== "linux") return null;
-  const status = await Deno.readTextFile(`/proc/${node.pid}/status`);
-  const mebibytes = (name: string): number =>
-    Math.round(Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]) / 1024);
-  return { now: mebibytes("VmRSS"), peak: mebibytes("VmHWM") };
+  const figure = await statusOf(node);
+  return { now: Math.round(figure("VmRSS") / 1024), peak: Math.round(figure("VmHWM") / 1024) };
+}
+
+/** What Linux tells of a process by name; memory is in KiB. */
+async function statusOf({ pid }: TestNode): Promise<(name: string) => number> {
+  const status = await Deno.readTextFile(`/proc/${pid}/status`);
+  return (name) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1]);
 }
 
 /** Memory, open files and threads of a node's process, where Linux tells. */
 export async function processFigures(
-  { pid }: TestNode,
+  node: TestNode,
 ): Promise<{ rssMebibytes: number; descriptors: number; threads: number }> {
-  const status = await Deno.readTextFile(`/proc/${pid}/status`);
-  const figure = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1]);
-  const descriptors = Array.from(Deno.readDirSync(`/proc/${pid}/fd`)).length;
+  const figure = await statusOf(node);
+  const descriptors = Array.from(Deno.readDirSync(`/proc/${node.pid}/fd`)).length;
   return { rssMebibytes: figure("VmRSS") / 1024, descriptors, threads: figure("Threads") };
 }
 

@@ -14,7 +14,7 @@ export interface ClaimedPorts {
 }
 
 /** For clusters of a program or a test each. */
-export const clusterBlocks: Blocks = { from: 10_000, size: 8 };
+const clusterBlocks: Blocks = { from: 10_000, size: 8 };
 
 /** A part of all ports, in blocks: of every 2000 the lower half is for raft ports, the upper for client ports. */
 export interface Blocks {

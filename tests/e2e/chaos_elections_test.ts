@@ -9,7 +9,7 @@ import { assert, assertGreater } from "@std/assert";
 import type { ChaosNode } from "../../lib/chaos/cluster.ts";
 import { clear } from "../../lib/chaos/tcp_proxy.ts";
 import { pause, type Trial, untilWrites, withTrial } from "./chaos_trial.ts";
-import { within } from "./cluster.ts";
+import { patienceMs, within } from "./cluster.ts";
 import { byLine } from "./tcp_proxy.ts";
 
 const electionKills = Number(Deno.env.get("KVAPP_ELECTION_KILLS") ?? 3);
@@ -23,9 +23,6 @@ async function killAndStart(nodes: readonly ChaosNode[], { random }: Trial): Pro
   await pause(random.between(0, 300));
   for (const node of nodes) node.start();
 }
-
-/** A cluster that is well votes and writes long before. */
-const patienceMs = 60_000;
 
 /** A request for a vote or its answer. */
 interface Vote {

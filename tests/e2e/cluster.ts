@@ -11,7 +11,7 @@ import { type Ended, Running, withFolder } from "../cli/processes.ts";
 import { exchange } from "./line_connection.ts";
 
 /** Long enough for a machine that does ten other things; a condition that holds is found at once. */
-const patienceMs = 60_000;
+export const patienceMs = 60_000;
 const pollMs = 10;
 
 /** A command that is given a node's own command as further arguments; none: that one runs by itself. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { concat } from "../../lib/bytes.ts";
 import { type Direction, type Filter, type Link, TcpProxy } from "../../lib/chaos/tcp_proxy.ts";
 
 /** The moments in a request's life at which its connection can be cut, in their order. */
@@ -85,7 +86,7 @@ export class RequestCutter {
 export function byLine(onLine: Filter): Filter {
   const partial: Record<Direction, Uint8Array> = { toTarget: new Uint8Array(), toDialler: new Uint8Array() };
   return (direction, bytes) => {
-    let rest = concat(partial[direction], bytes);
+    let rest = concat([partial[direction], bytes]);
     for (let end = rest.indexOf(newline); end >= 0; end = rest.indexOf(newline)) {
       const line = rest.slice(0, end + 1);
       rest = rest.slice(end + 1);
@@ -108,11 +109,3 @@ const momentParts: Record<"request" | "reply", Partial<Record<Moment, (line: Uin
     afterReply: (line) => line,
   },
 };
-
-function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
-  if (a.length === 0) return b;
-  const both = new Uint8Array(a.length + b.length);
-  both.set(a);
-  both.set(b, a.length);
-  return both;
-}

@@ -8,7 +8,7 @@ import { DiskFull } from "../../lib/io/io.ts";
 import type { ServerOptions } from "../../lib/server/options.ts";
 import { Server } from "../../lib/server/server.ts";
 import { DurableState } from "./durable_state.ts";
-import type { DiskCopy } from "./fake_disk.ts";
+import type { DiskCopy, FakeDisk } from "./fake_disk.ts";
 import { Invariants } from "./invariants.ts";
 import { Leadership } from "./leadership.ts";
 import type { Random } from "./random.ts";
@@ -140,20 +140,14 @@ export class Cluster {
     this.world.note(node.machine.name, "gets an empty disk");
     this.losses.wiped++;
     this.#rotten.delete(node);
-    node.durable.beforeLoss();
-    this.#damaged.add(node);
     node.rottenIndex = 0;
-    node.machine.disk.wipe();
-    node.durable.afterLoss(true);
+    this.#damage(node, (disk) => disk.wipe(), true);
   }
 
   /** The disk of a node that is down becomes a copy that was made of it earlier. */
   putBack(node: Node, copy: DiskCopy): void {
     this.world.note(node.machine.name, "gets an old copy of its disk");
-    this.#damaged.add(node);
-    node.durable.beforeLoss();
-    node.machine.disk.putBack(copy);
-    node.durable.afterLoss(true);
+    this.#damage(node, (disk) => disk.putBack(copy), true);
   }
 
   /**
@@ -207,24 +201,24 @@ export class Cluster {
 
   /** One bit of a file of a node that is down is another one from now on. */
   damage(node: Node, { file, bit }: { file: string; bit: number }): void {
-    const { durable, machine: { disk, name } } = node;
-    this.#damaged.add(node);
     this.#hasRotted = true;
-    this.world.note(name, `bit ${bit} of ${file} rots`);
-    durable.beforeLoss();
-    disk.rot(file, bit);
-    durable.afterLoss(file === "state.json");
+    this.world.note(node.machine.name, `bit ${bit} of ${file} rots`);
+    this.#damage(node, (disk) => disk.rot(file, bit), file === "state.json");
   }
 
   /** Two files of a node that is down have each other's contents from now on. */
   swap(node: Node, one: string, other: string): void {
-    const { durable, machine: { disk, name } } = node;
-    this.world.note(name, `${one} and ${other} are swapped`);
-    this.#damaged.add(node);
-    durable.beforeLoss();
-    disk.swap(one, other);
-    durable.afterLoss(false);
+    this.world.note(node.machine.name, `${one} and ${other} are swapped`);
+    this.#damage(node, (disk) => disk.swap(one, other), false);
     this.losses.swapped++;
+  }
+
+  /** Changes the disk of a node behind its back. `withState`: its term and vote are gone. */
+  #damage(node: Node, change: (disk: FakeDisk) => void, withState: boolean): void {
+    this.#damaged.add(node);
+    node.durable.beforeLoss();
+    change(node.machine.disk);
+    node.durable.afterLoss(withState);
   }
 
   /** Ends a node without warning. */

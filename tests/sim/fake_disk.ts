@@ -73,7 +73,7 @@ export class FakeDisk {
   #unsynced = new Map<string, Kind[]>();
   #busy = new Set<string>();
   /** Files of which an operation failed in this life: what they hold, nobody knows. */
-  #failed = new Set<string>();
+  #unknown = new Set<string>();
 
   constructor(readonly scheduler: Scheduler, readonly random: Random, readonly faults: DiskFaults) {}
 
@@ -129,12 +129,12 @@ export class FakeDisk {
   onCrash(options: { power: boolean }): void {
     this.#busy.clear();
     this.busyUntil = 0;
-    this.#failed.clear();
+    this.#unknown.clear();
     this.failNext = false;
     if (!options.power) return;
-    let isTorn = false;
-    for (const name of [...this.#unsynced.keys()].sort()) isTorn = this.#settle(name) || isTorn;
-    if (isTorn) this.lossyCrashes++;
+    let isLossy = false;
+    for (const name of [...this.#unsynced.keys()].sort()) isLossy = this.#settle(name) || isLossy;
+    if (isLossy) this.lossyCrashes++;
     this.#visible = new Map(this.#durable);
   }
 
@@ -185,7 +185,7 @@ export class FakeDisk {
     operation: { kind: Kind; name: string; contents: Contents | null; done: Done },
   ): void {
     const { kind, name, contents, done } = operation;
-    if (this.#failed.has(name)) {
+    if (this.#unknown.has(name)) {
       throw new Violation(
         "running",
         `${life.name} goes on with ${kind} ${name}, of which an operation failed`,
@@ -200,14 +200,12 @@ export class FakeDisk {
     set(this.#visible, name, contents);
     const fails = this.failNext;
     this.failNext = false;
-    const ms = this.#latency();
-    this.busyUntil = Math.max(this.busyUntil, this.scheduler.now + ms);
-    this.onStart(ms, kind);
+    const ms = this.#begin(kind);
     this.scheduler.schedule(ms, life, `${fails ? "failed " : ""}${kind} ${name}`, () => {
       this.#busy.delete(name);
       if (fails) {
         this.failed++;
-        this.#failed.add(name);
+        this.#unknown.add(name);
         this.#settle(name);
         return done(new Error(`${kind} ${name}: input/output error`));
       }
@@ -222,14 +220,20 @@ export class FakeDisk {
   #refuse(life: Life, { kind, name, done }: { kind: Kind; name: string; done: Done }): void {
     assert(!this.#busy.has(name), `one operation at a time is under way on ${name}`);
     this.#busy.add(name);
-    const ms = this.#latency();
-    this.busyUntil = Math.max(this.busyUntil, this.scheduler.now + ms);
-    this.onStart(ms, kind);
+    const ms = this.#begin(kind);
     this.scheduler.schedule(ms, life, `full ${kind} ${name}`, () => {
       this.#busy.delete(name);
       this.refused++;
       done(new DiskFull(`${kind} ${name}: no space left on device`));
     });
+  }
+
+  /** Draws how long an operation takes that begins now. */
+  #begin(kind: Kind): number {
+    const ms = this.#latency();
+    this.busyUntil = Math.max(this.busyUntil, this.scheduler.now + ms);
+    this.onStart(ms, kind);
+    return ms;
   }
 
   #latency(): number {

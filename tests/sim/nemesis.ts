@@ -80,7 +80,7 @@ export class Nemesis {
   stop(nodes: readonly Node[] = this.#cluster.nodes): void {
     this.#stopped = true;
     this.#well = nodes;
-    for (const undo of [...this.#undo]) undo();
+    this.#undoAll();
     for (const node of nodes) {
       node.machine.disk.failNext = false;
       node.machine.disk.mayStall = false;
@@ -95,7 +95,7 @@ export class Nemesis {
     this.#later(this.#random.exponential(gapMsMean * (isShort ? 0.2 : 1)), "fault", () => {
       if (this.#stopped) return;
       const kind = this.#choose();
-      if (kind === null) { for (const undo of [...this.#undo]) undo(); }
+      if (kind === null) this.#undoAll();
       else this.#inflict(kind);
       this.#next();
     });
@@ -348,6 +348,10 @@ export class Nemesis {
     const leader = this.#cluster.leader?.machine.name ?? target;
     const place = { nodes, clients: this.#clients, target, leader, random: this.#random };
     this.#undoLater(this.#world.cut(drawCut(kind, place)));
+  }
+
+  #undoAll(): void {
+    for (const undo of [...this.#undo]) undo();
   }
 
   #undoLater(undo: () => void): void {
