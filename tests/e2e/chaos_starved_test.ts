@@ -74,9 +74,8 @@ async function starve(node: ChaosNode): Promise<AsyncDisposable> {
       new Deno.Command("renice", { args: ["-n", "19", "-p", id], stderr: "null" }).output()
     ),
   );
-  const busy = new Deno.Command("timeout", {
-    args: ["300", "taskset", "-c", core!, "sh", "-c", "while :; do :; done"],
-  })
+  const untilOrphaned = `while kill -0 ${Deno.pid}; do :; done`; // whoever is killed leaves no load behind
+  const busy = new Deno.Command("taskset", { args: ["-c", core!, "sh", "-c", untilOrphaned], stderr: "null" })
     .spawn();
   return {
     async [Symbol.asyncDispose]() {
