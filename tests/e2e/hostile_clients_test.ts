@@ -237,7 +237,8 @@ Deno.test({
       await until("there is room again", async () => (await node.status())?.clients === 1);
       await node.signal("SIGTERM");
       node.start();
-      assertEquals((await (await cluster.leader()).keys()).map(({ value }) => value), ["w"]);
+      await cluster.settled();
+      assertEquals((await node.keys()).map(({ value }) => value), ["w"]);
     });
   },
 });
