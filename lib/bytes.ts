@@ -1,19 +1,114 @@
 /**
- * Arrays of bytes, for all layers.
+ * Arrays of bytes, for all layers. What is made once for each request or entry lies side by side in larger buffers: an
+ * array that shows a part of one costs 40 ns, a buffer of its own 2.5 µs and much of the garbage collector's time.
  *
  * @module
  */
+
+const encoder = new TextEncoder();
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** All of `parts` one behind the other; of a single part that is the part itself. */
 export function concat(parts: readonly Uint8Array[]): Uint8Array {
   if (parts.length === 1) return parts[0]!;
   let length = 0;
   for (const part of parts) length += part.length;
-  const bytes = new Uint8Array(length);
+  return copyAll(parts, new Uint8Array(length));
+}
+
+/** Copies `parts`, one behind the other, to the beginning of `target`. Returns what that holds of them now: all. */
+export function copyAll(parts: readonly Uint8Array[], target: Uint8Array): Uint8Array {
   let at = 0;
   for (const part of parts) {
-    bytes.set(part, at);
+    target.set(part, at);
     at += part.length;
   }
-  return bytes;
+  return target.subarray(0, at);
+}
+
+/** The same bytes in fewer arrays: parts that lie side by side in one buffer become one. */
+export function merged(parts: readonly Uint8Array[]): Uint8Array[] {
+  const all: Uint8Array[] = [];
+  for (let i = 0; i < parts.length;) {
+    const { buffer, byteOffset } = parts[i]!;
+    let end = byteOffset;
+    while (i < parts.length && parts[i]!.buffer === buffer && parts[i]!.byteOffset === end) {
+      end += parts[i++]!.length;
+    }
+    all.push(new Uint8Array(buffer, byteOffset, end - byteOffset));
+  }
+  return all;
+}
+
+/** The text of UTF-8 bytes. Throws TypeError when they are not UTF-8. */
+export function decodeText(bytes: Uint8Array): string {
+  // The lenient decoder takes a third of the time. What it could not read, and nothing else but itself, becomes U+FFFD.
+  const text = lenient.decode(bytes);
+  return text.includes("\ufffd") ? strict.decode(bytes) : text;
+}
+
+/** Longer texts and arrays get a buffer of their own: little would be left of a shared one. */
+const sharedMax = 4 << 10;
+/** UTF-8 needs at most so many bytes for a UTF-16 unit. */
+const bytesPerUnitMax = 3;
+
+/** Makes arrays that lie side by side in buffers of `bufferBytes`. Each keeps its buffer, and so its neighbours, in memory. */
+export class Arena {
+  readonly #bufferBytes: number;
+  #buffer = new Uint8Array(0);
+  #used = 0;
+
+  constructor(bufferBytes: number) {
+    this.#bufferBytes = bufferBytes;
+  }
+
+  /** A text as UTF-8. */
+  encode(text: string): Uint8Array {
+    if (text.length > sharedMax) return encoder.encode(text);
+    const room = this.#room(bytesPerUnitMax * text.length);
+    const { written } = encoder.encodeInto(text, room);
+    this.#used += written;
+    return room.subarray(0, written);
+  }
+
+  /** A copy. */
+  copy(bytes: Uint8Array): Uint8Array {
+    if (bytes.length > sharedMax) return bytes.slice();
+    const copy = this.#room(bytes.length).subarray(0, bytes.length);
+    copy.set(bytes);
+    this.#used += bytes.length;
+    return copy;
+  }
+
+  /** All that is free, at least `length` bytes. */
+  #room(length: number): Uint8Array {
+    if (this.#used + length > this.#buffer.length) {
+      this.#buffer = new Uint8Array(Math.max(length, this.#bufferBytes));
+      this.#used = 0;
+    }
+    return this.#buffer.subarray(this.#used);
+  }
+}
+
+/** Puts parts together in a buffer that is used again and again. */
+export class Joiner {
+  readonly #bufferBytesMax: number;
+  #buffer = new Uint8Array(0);
+
+  /** Above `bufferBytesMax` bytes no buffer is kept. */
+  constructor(bufferBytesMax: number) {
+    this.#bufferBytesMax = bufferBytesMax;
+  }
+
+  /** All of `parts` one behind the other; valid until the next call. */
+  join(parts: readonly Uint8Array[]): Uint8Array {
+    let length = 0;
+    for (const part of parts) length += part.length;
+    if (length > this.#bufferBytesMax) return concat(parts);
+    if (length > this.#buffer.length) {
+      this.#buffer = new Uint8Array(Math.min(this.#bufferBytesMax, 2 * length));
+    }
+    return copyAll(parts, this.#buffer);
+  }
 }

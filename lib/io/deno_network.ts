@@ -5,7 +5,7 @@
  * @module
  */
 
-import { concat } from "../bytes.ts";
+import { copyAll } from "../bytes.ts";
 import type { Connection, Listener, Network } from "./io.ts";
 
 /** A host that does not answer is given up after this time. */
@@ -19,8 +19,11 @@ const acceptErrorMs = 60_000;
 /** The read buffer grows to this size as a connection proves busy: thousands may be idle. */
 const readBytesMax = 64 << 10;
 const readBytesMin = 4 << 10;
-/** Chunks are copied together into one write up to this size; a larger chunk is written as it is. */
-const writeBytesMax = 256 << 10;
+/** Chunks are copied together into one write up to this size; one alone is written as it is. */
+const writeBytesMax = 64 << 10;
+/** Buffers for that, which connections share; so many are kept. */
+const writeBuffers: Uint8Array[] = [];
+const writeBuffersMax = 16;
 
 /** TCP over the system's sockets. `onAcceptError` hears now and then of failed accepts, which are tried again. */
 export function denoNetwork(onAcceptError: (error: Error) => void = () => {}): Network {
@@ -232,25 +235,36 @@ class TcpConnection implements Connection {
 
   async #writeAll(tcp: Deno.TcpConn): Promise<void> {
     while (this.#queue.length > 0) {
-      const bytes = this.#takeQueued();
-      for (let written = 0; written < bytes.length;) {
-        let count: number;
-        try {
-          count = await tcp.write(bytes.subarray(written));
-        } catch (error) {
-          return this.#fail(error);
-        }
-        if (this.#isGone) return;
-        written += count;
-        this.#bufferedBytes -= count;
-      }
+      const chunks = this.#takeQueued();
+      const buffer = chunks.length === 1 ? null : writeBuffers.pop() ?? new Uint8Array(writeBytesMax);
+      const isWritten = await this.#write(tcp, buffer === null ? chunks[0]! : copyAll(chunks, buffer));
+      if (buffer !== null && writeBuffers.length < writeBuffersMax) writeBuffers.push(buffer);
+      if (!isWritten) return;
     }
     this.#isWriting = false;
     if (this.#isClosing) this.#endWriting(tcp);
     else this.onDrain();
   }
 
-  #takeQueued(): Uint8Array {
+  /** False: the connection is gone. */
+  async #write(tcp: Deno.TcpConn, bytes: Uint8Array): Promise<boolean> {
+    for (let written = 0; written < bytes.length;) {
+      let count: number;
+      try {
+        count = await tcp.write(bytes.subarray(written));
+      } catch (error) {
+        this.#fail(error);
+        return false;
+      }
+      if (this.#isGone) return false;
+      written += count;
+      this.#bufferedBytes -= count;
+    }
+    return true;
+  }
+
+  /** The chunks of the next write: as many as go together, or one. */
+  #takeQueued(): Uint8Array[] {
     let count = 0;
     let length = 0;
     for (const chunk of this.#queue) {
@@ -258,7 +272,7 @@ class TcpConnection implements Connection {
       count++;
       length += chunk.length;
     }
-    return concat(this.#queue.splice(0, count));
+    return this.#queue.splice(0, count);
   }
 
   /**

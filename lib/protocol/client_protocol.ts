@@ -5,6 +5,7 @@
  * @module
  */
 
+import { decodeText } from "../bytes.ts";
 import type { ClientCommand } from "../kv/command.ts";
 import type { ListOptions } from "../kv/keys.ts";
 import { parseCommand, rangeOf } from "./commands.ts";
@@ -116,8 +117,6 @@ const blanks = [0x20, 0x09, 0x0d];
 const brackets = [0x7b, 0x5b];
 const piecesMax = 4096;
 
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
 /** Reads a line, with or without its newline. Never throws, whatever the line. */
 export function parseRequest(line: Uint8Array, limits: FieldLimits): Request {
   let id: RequestId;
@@ -175,7 +174,7 @@ function parseObject(line: Uint8Array): Fields {
 
 function decode(line: Uint8Array): string {
   try {
-    return decoder.decode(line);
+    return decodeText(line);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     const position = findInvalidUtf8(line) + 1;

@@ -47,18 +47,21 @@ export class LineSplitter {
   /** Takes the next bytes. Only keeps them while stopped; drops them after a line that was too long. */
   push(chunk: Uint8Array, onLine: OnLine): Splitting {
     if (this.#state === "tooLong") return "tooLong";
-    const searched = this.bufferedBytes;
-    if (this.#state === "stopped") {
-      this.#keep(chunk);
-      return "stopped";
-    }
-    if (searched === 0) {
-      this.#keep(chunk.subarray(this.#split(chunk, 0, onLine)));
-    } else {
-      this.#keep(chunk);
-      this.#start += this.#split(this.rest, searched, onLine);
-    }
+    if (this.#state === "more") {
+      const rest = this.bufferedBytes === 0 ? chunk : this.#finishLine(chunk, onLine);
+      this.#settle();
+      this.#keep(this.#state === "more" ? rest.subarray(this.#split(rest, 0, onLine)) : rest);
+    } else this.#keep(chunk);
     return this.#settle();
+  }
+
+  /** Adds to the unfinished line what the chunk has of it, and hands it on when that is all. Returns the rest of the chunk. */
+  #finishLine(chunk: Uint8Array, onLine: OnLine): Uint8Array {
+    const searched = this.bufferedBytes;
+    const end = chunk.indexOf(newline) + 1 || chunk.length;
+    this.#keep(chunk.subarray(0, end));
+    this.#start += this.#split(this.rest, searched, onLine);
+    return chunk.subarray(end);
   }
 
   /** Keeps what comes, as if the caller had stopped at its last line. */

@@ -8,9 +8,9 @@
  * @module
  */
 
-import { concat } from "../bytes.ts";
+import { Arena, concat, decodeText, merged } from "../bytes.ts";
 import { crc32, crcToHex } from "../crc32.ts";
-import { decodeEntry } from "../raft/entry.ts";
+import { decodeEntry, entryLines } from "../raft/entry.ts";
 import type { AppendEntries, InstallSnapshot, Message } from "../raft/messages.ts";
 import type { Entry, Member, NodeId } from "../raft/types.ts";
 import { trimLine } from "./lines.ts";
@@ -72,7 +72,8 @@ export type LinkLine =
 export type PeerInput = LinkLine | Message;
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+/** All lines but those of entries and snapshots, on their way out. */
+const controlLines = new Arena(16 << 10);
 
 /** The digest of the members of a cluster, which is its name: all founders compute the same one. */
 export function clusterIdOf(members: readonly Member[]): string {
@@ -88,7 +89,7 @@ export function encodeLinkLine(line: LinkLine): Uint8Array {
 
 /** A line that ends with the checksum of what is before it: TCP's own lets one error in 65,536 pass. */
 function withCrc(fields: object): Uint8Array {
-  const bytes = encoder.encode(`${JSON.stringify(fields).slice(0, -1)},"crc":"00000000"}\n`);
+  const bytes = controlLines.encode(`${JSON.stringify(fields).slice(0, -1)},"crc":"00000000"}\n`);
   encoder.encodeInto(crcToHex(crc32(bytes.subarray(0, -crcLength - 1))), bytes.subarray(-crcHexFromEnd));
   return bytes;
 }
@@ -105,20 +106,25 @@ function isSpoilt(line: Uint8Array): boolean {
 
 /** The bytes of a message: its line and, for AppendEntries and InstallSnapshot, the lines that follow as they are. */
 export function encodeMessage(message: Message): Uint8Array {
-  if (message.type === "installSnapshot") return encodeChunk(message);
-  if (message.type !== "appendEntries") return withCrc(message);
+  return concat(partsOf(message));
+}
+
+/** The same in as few parts as there are without copying. */
+export function partsOf(message: Message): Uint8Array[] {
+  if (message.type === "installSnapshot") return chunkParts(message);
+  if (message.type !== "appendEntries") return [withCrc(message)];
   const { entries } = message;
   const prevLogCrc = crcToHex(message.prevLogCrc);
   const header = withCrc({ ...message, prevLogCrc, entries: entries.length });
-  return concat([header, ...entries.map(({ line }) => line)]);
+  return [header, ...merged(entries.map(({ line }) => line))];
 }
 
-function encodeChunk(message: InstallSnapshot): Uint8Array {
+function chunkParts(message: InstallSnapshot): Uint8Array[] {
   const { data } = message;
   const lastIncludedCrc = crcToHex(message.lastIncludedCrc);
   const header = withCrc({ ...message, lastIncludedCrc, data: data.length });
   const isCut = data.length > 0 && data[data.length - 1] !== newline;
-  return concat([header, data, lineEnd.subarray(isCut ? 0 : 1)]);
+  return [header, data, lineEnd.subarray(isCut ? 0 : 1)];
 }
 
 const newline = 10;
@@ -206,7 +212,7 @@ export class PeerReader {
   }
 
   #takeEntry(message: AppendEntries, line: Uint8Array): AppendEntries | string | null {
-    const entry = decodeEntry(line.slice()); // the entry keeps its bytes
+    const entry = decodeEntry(entryLines.copy(line)); // the entry keeps its bytes
     if (typeof entry === "string") return `a bad entry line: ${entry}`;
     message.entries.push(entry);
     if (--this.#missing > 0) return null;
@@ -311,7 +317,7 @@ const shapes: Record<string, Shape> = {
 
 function parse(line: Uint8Array): Fields | string {
   try {
-    const value: unknown = JSON.parse(decoder.decode(trimLine(line)));
+    const value: unknown = JSON.parse(decodeText(trimLine(line)));
     return isObject(value) ? value : "the line is not a JSON object";
   } catch (error) {
     return `the line is not JSON: ${error instanceof Error ? error.message.slice(0, 100) : error}`;

@@ -6,8 +6,9 @@
  * @module
  */
 
-import { crc32, crcToHex } from "../crc32.ts";
 import { assert } from "../assert.ts";
+import { Arena, decodeText } from "../bytes.ts";
+import { crc32, crcToHex } from "../crc32.ts";
 import type { Configuration, Entry, EntryKind } from "./types.ts";
 
 // {"crc":"xxxxxxxx","prev":"xxxxxxxx","index":...}\n
@@ -20,9 +21,10 @@ const prevAt = 26;
 const prevEnd = 34;
 const newline = 10;
 
-const encoder = new TextEncoder();
-const frame = encoder.encode('{"crc":"');
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const frame = new TextEncoder().encode('{"crc":"');
+
+/** The lines of entries stay in memory, side by side as they will leave: the log is cut in front, so they go together. */
+export const entryLines: Arena = new Arena(64 << 10);
 
 /** Makes an entry and its line. `command` must be plain JSON data and belongs to the entry from now on. */
 export function makeEntry(
@@ -40,7 +42,7 @@ export function makeEntry(
  * node's files begins and ends.
  */
 export function sealLine(rest: string): Uint8Array {
-  const line = encoder.encode(`{"crc":"00000000",${rest}\n`);
+  const line = entryLines.encode(`{"crc":"00000000",${rest}\n`);
   const digits = crcToHex(crc32(line.subarray(checkedFrom, line.length - 1)));
   for (let i = 0; i < 8; i++) line[crcAt + i] = digits.charCodeAt(i);
   return line;
@@ -79,7 +81,7 @@ export function decodeEntry(line: Uint8Array): Entry | string {
   if (!isSealed(line)) return "the checksum does not match the line";
   let fields: Record<string, unknown>;
   try {
-    fields = JSON.parse(decoder.decode(line));
+    fields = JSON.parse(decodeText(line));
   } catch (error) {
     return `the line is not JSON: ${error instanceof Error ? error.message : error}`;
   }

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { Arena } from "../bytes.ts";
 import type { Connection } from "../io/io.ts";
 import { httpAnswer, isHttp, parseRequest, type Request } from "../protocol/client_protocol.ts";
 import { busy, errorReply, idleTooLong, lineTooLong, lineTooSlow } from "../protocol/errors.ts";
@@ -35,7 +36,8 @@ export interface Caller {
 /** Takes a request. */
 export type OnRequest = (request: Request, answer: Answer, caller: Caller) => void;
 
-const encoder = new TextEncoder();
+/** Replies on their way out. One that waits to be read keeps no more than this of others in memory. */
+const replies = new Arena(16 << 10);
 
 /** Replies leave in pieces of about this many characters. */
 const pieceUnits = 256 << 10;
@@ -224,7 +226,7 @@ export class Client implements Caller, Worker {
 
   #send(text: string): void {
     this.#activeAt = this.#owner.now();
-    this.#owner.send(encoder.encode(text));
+    this.#owner.send(replies.encode(text));
     this.#count();
   }
 

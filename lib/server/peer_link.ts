@@ -124,9 +124,12 @@ export class PeerLink {
   }
 
   /** Sends a message, after the delay that the timing mode asks for. */
-  send(bytes: Uint8Array): void {
-    if (this.#options.delayMs === 0) this.#sendNow(bytes);
-    else this.#clock.after(this.#options.delayMs, () => this.#sendNow(bytes));
+  send(parts: readonly Uint8Array[]): void {
+    const sendNow = (): void => {
+      for (const part of parts) this.#sendNow(part);
+    };
+    if (this.#options.delayMs === 0) sendNow();
+    else this.#clock.after(this.#options.delayMs, sendNow);
   }
 
   /** Says why and closes. */

@@ -7,7 +7,7 @@
  */
 
 import type { Connection, Io } from "../io/io.ts";
-import { encodeMessage, type Hello, protocolVersions } from "../protocol/peer_protocol.ts";
+import { type Hello, partsOf, protocolVersions } from "../protocol/peer_protocol.ts";
 import type { Message } from "../raft/messages.ts";
 import type { NodeId } from "../raft/types.ts";
 import { Handshake } from "./handshake.ts";
@@ -95,7 +95,7 @@ export class PeerLinks implements LinkOwner {
 
   /** Sends a message to the node that it is for, or nowhere while there is no connection: Raft sends again. */
   send(message: Message): void {
-    this.#linkTo(message.to)?.send(encodeMessage(message));
+    this.#linkTo(message.to)?.send(partsOf(message));
   }
 
   /** Tells everybody what has changed in this node's hello. */

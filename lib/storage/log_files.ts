@@ -7,7 +7,7 @@
  */
 
 import { assert } from "../assert.ts";
-import { concat } from "../bytes.ts";
+import { Joiner } from "../bytes.ts";
 import type { Disk } from "../io/io.ts";
 import type { Entry } from "../raft/types.ts";
 import { encodeHeader, encodeMark, type Identity, type Mark, noMark, segmentName } from "./formats.ts";
@@ -31,6 +31,8 @@ export class LogFiles {
   #offsetsFrom = 1;
   /** In order. Only the last one grows. */
   #segments: Segment[] = [];
+  /** One batch is under way at a time. */
+  readonly #joiner = new Joiner(1 << 20);
 
   constructor(disk: Disk, segmentBytesMax: number) {
     this.#disk = disk;
@@ -107,7 +109,7 @@ export class LogFiles {
       const before: Uint8Array[] = [];
       if (segment.end === 0) before.push(encodeHeader(identity, durable));
       else if (durable.index > this.#logMark.index) before.push(encodeMark(durable));
-      const bytes = concat([...before, ...entries.map(({ line }) => line)]);
+      const bytes = this.#joiner.join([...before, ...entries.map(({ line }) => line)]);
       const last = entries.at(-1)!;
       this.#disk.append(segmentName(segment.first), bytes, (error) => {
         if (error !== null) return next(error); // when there was no room, nothing has changed

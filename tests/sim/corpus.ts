@@ -11,5 +11,7 @@ export const corpus: ReadonlyMap<number, string> = new Map([
   [215, "the simulator took a read round for unheard that came together with a timeoutNow"],
   [305, "the simulator let disks of the core hang"],
   [354, "the simulator did not wait for what a slow disk had begun"],
+  [1363, "the simulator took a configuration that followed a proposal for another proposal"],
+  [2131, "the simulator let packets to the core take longer than an election timeout"],
   [5012, "the simulator's clients tried nodes that are down for too long"],
 ]);

@@ -50,6 +50,9 @@ export class FakeNetwork {
   /** What waits for a cut to heal or a host to come up. */
   #stalled: (() => void)[] = [];
 
+  /** Now and then a packet takes far longer, and all behind it with it, if that is among the faults. */
+  mayStall = true;
+
   constructor(readonly scheduler: Scheduler, readonly random: Random, readonly faults: NetworkFaults) {}
 
   /** The network as one process on `host` sees it. */
@@ -126,7 +129,7 @@ export class FakeNetwork {
   latency(from: string, to: string): number {
     const { latencyMsMin, latencyMsMean, tailChance, tailMsMax } = this.faults;
     let ms = latencyMsMin + this.random.exponential(latencyMsMean);
-    if (this.random.chance(tailChance)) ms += this.random.between(0, tailMsMax);
+    if (this.random.chance(tailChance) && this.mayStall) ms += this.random.between(0, tailMsMax);
     return ms * (this.#slowHosts.get(from) ?? 1) * (this.#slowHosts.get(to) ?? 1);
   }
 

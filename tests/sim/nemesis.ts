@@ -81,6 +81,7 @@ export class Nemesis {
     this.#stopped = true;
     this.#well = nodes;
     this.#undoAll();
+    this.#world.network.mayStall = false;
     for (const node of nodes) {
       node.machine.disk.failNext = false;
       node.machine.disk.mayStall = false;
