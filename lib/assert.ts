@@ -11,7 +11,8 @@ export class AssertionFailed extends Error {
 }
 
 /**
- * Stops the caller when `condition` is false. The message says what was expected, in words.
+ * Stops the caller when `condition` is false. The message says what was expected, in words; where many are never needed,
+ * a function makes it.
  *
  * @example
  * ```ts
@@ -20,6 +21,6 @@ export class AssertionFailed extends Error {
  * assert(commitIndex <= lastIndex, "commitIndex is at most lastIndex");
  * ```
  */
-export function assert(condition: boolean, message: string): asserts condition {
-  if (!condition) throw new AssertionFailed(message);
+export function assert(condition: boolean, message: string | (() => string)): asserts condition {
+  if (!condition) throw new AssertionFailed(typeof message === "string" ? message : message());
 }

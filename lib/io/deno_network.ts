@@ -235,44 +235,36 @@ class TcpConnection implements Connection {
 
   async #writeAll(tcp: Deno.TcpConn): Promise<void> {
     while (this.#queue.length > 0) {
-      const chunks = this.#takeQueued();
-      const buffer = chunks.length === 1 ? null : writeBuffers.pop() ?? new Uint8Array(writeBytesMax);
-      const isWritten = await this.#write(tcp, buffer === null ? chunks[0]! : copyAll(chunks, buffer));
+      const buffer = this.#queue.length === 1 ? null : writeBuffers.pop() ?? new Uint8Array(writeBytesMax);
+      const bytes = buffer === null ? this.#queue.pop()! : this.#takeQueued(buffer);
+      for (let written = 0; written < bytes.length;) {
+        let count: number;
+        try {
+          count = await tcp.write(bytes.subarray(written));
+        } catch (error) {
+          return this.#fail(error);
+        }
+        if (this.#isGone) return;
+        written += count;
+        this.#bufferedBytes -= count;
+      }
       if (buffer !== null && writeBuffers.length < writeBuffersMax) writeBuffers.push(buffer);
-      if (!isWritten) return;
     }
     this.#isWriting = false;
     if (this.#isClosing) this.#endWriting(tcp);
     else this.onDrain();
   }
 
-  /** False: the connection is gone. */
-  async #write(tcp: Deno.TcpConn, bytes: Uint8Array): Promise<boolean> {
-    for (let written = 0; written < bytes.length;) {
-      let count: number;
-      try {
-        count = await tcp.write(bytes.subarray(written));
-      } catch (error) {
-        this.#fail(error);
-        return false;
-      }
-      if (this.#isGone) return false;
-      written += count;
-      this.#bufferedBytes -= count;
-    }
-    return true;
-  }
-
-  /** The chunks of the next write: as many as go together, or one. */
-  #takeQueued(): Uint8Array[] {
+  /** As many chunks as go together, put together in `buffer`, or one that is too large for it. */
+  #takeQueued(buffer: Uint8Array): Uint8Array {
     let count = 0;
     let length = 0;
     for (const chunk of this.#queue) {
-      if (count > 0 && length + chunk.length > writeBytesMax) break;
-      count++;
       length += chunk.length;
+      if (length > buffer.length) break;
+      count++;
     }
-    return this.#queue.splice(0, count);
+    return count === 0 ? this.#queue.shift()! : copyAll(this.#queue.splice(0, count), buffer);
   }
 
   /**

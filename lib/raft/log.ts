@@ -5,8 +5,8 @@
  *
  * ```text
  *    base | ........ handed out ........ commitIndex ........ handed to the disk ........ lastIndex
- *  in the   applied by the state machine             known, not yet agreed        only in memory
- *  snapshot
+ *  in the   applied by the state machine,            known, not yet agreed        only in memory
+ *  snapshot packed
  * ```
  *
  * @module
@@ -14,6 +14,7 @@
 
 import { assert } from "../assert.ts";
 import { configurationOf } from "./entry.ts";
+import { PackedEntries } from "./packed_entries.ts";
 import type { Configuration, Entry, LogBase, SnapshotMetadata } from "./types.ts";
 
 /** The base of a log from which nothing was cut. */
@@ -33,12 +34,21 @@ export function baseOf(snapshot: SnapshotMetadata | null): LogBase {
   return { index, term, crc, configuration, configurationIndex };
 }
 
+/** A configuration, and the index of its entry. */
+type InForce = Pick<LogBase, "configuration" | "configurationIndex">;
+
+/** So many entries at least are packed together. */
+const packedTogether = 16;
+
 /** Consecutive entries, each chained to the one before by its crc. */
 export class Log {
   #base: LogBase;
+  /** Those behind the base that are only kept for others. */
+  #packed = new PackedEntries();
+  /** Those behind these. */
   #entries: Entry[] = [];
-  /** Indexes of the configuration entries, ascending. */
-  #configurationIndexes: number[] = [];
+  /** The configurations and the indexes of their entries, ascending. */
+  #configurations: InForce[] = [];
 
   constructor(entries: readonly Entry[] = [], base: LogBase = noBase) {
     this.#base = base;
@@ -52,65 +62,82 @@ export class Log {
 
   /** Index of the last entry; that of the base when there is none. */
   get lastIndex(): number {
-    return this.#base.index + this.#entries.length;
+    return this.#packedIndex + this.#entries.length;
   }
 
   /** Term of the last entry; 0 when there never was one. */
   get lastTerm(): number {
-    return this.#entries.at(-1)?.term ?? this.#base.term;
+    return this.termAt(this.lastIndex);
   }
 
   /** The entry at `index`, or undefined outside of the log. */
   at(index: number): Entry | undefined {
-    return this.#entries[index - this.#base.index - 1];
+    if (!this.#isPacked(index)) return this.#entries[index - this.#packedIndex - 1];
+    return Number.isInteger(index) ? this.#packed.at(index) : undefined;
   }
 
   /** Term of the entry at `index`, which must be in the log or its base; 0 at index 0. */
   termAt(index: number): number {
-    return index === this.#base.index ? this.#base.term : this.#known(index).term;
+    if (index === this.#base.index) return this.#base.term;
+    return this.#isPacked(index) ? this.#packed.termAt(index) : this.#known(index).term;
   }
 
   /** Checksum of the entry at `index`, which must be in the log or its base; 0 at index 0. */
   crcAt(index: number): number {
-    return index === this.#base.index ? this.#base.crc : this.#known(index).crc;
+    if (index === this.#base.index) return this.#base.crc;
+    return this.#isPacked(index) ? this.#packed.crcAt(index) : this.#known(index).crc;
   }
 
   /** The entries from `first` to `last`, both included. */
   slice(first: number, last: number): Entry[] {
     assert(
       first > this.#base.index,
-      `entry ${first} is still in the log, which begins behind ${this.#base.index}`,
+      () => `entry ${first} is still in the log, which begins behind ${this.#base.index}`,
     );
-    return this.#entries.slice(first - this.#base.index - 1, last - this.#base.index);
+    const packed: Entry[] = [];
+    for (let i = first; i <= last && this.#isPacked(i); i++) packed.push(this.#packed.at(i));
+    const behind = this.#packedIndex;
+    const entries = this.#entries.slice(Math.max(0, first - behind - 1), Math.max(0, last - behind));
+    return packed.length === 0 ? entries : packed.concat(entries);
   }
 
   /** Entries from `first` on, up to about `bytesMax` bytes of lines but at least one if there is one. */
   sliceBytes(first: number, bytesMax: number): { entries: Entry[]; bytes: number } {
     let end = first, bytes = 0;
-    for (let entry; (entry = this.at(end)) !== undefined; end++) {
-      if (bytes > 0 && bytes + entry.line.length > bytesMax) break;
-      bytes += entry.line.length;
+    for (; end <= this.lastIndex; end++) {
+      const { length } = this.#isPacked(end) ? this.#packed.lineAt(end) : this.#known(end).line;
+      if (bytes > 0 && bytes + length > bytesMax) break;
+      bytes += length;
     }
     return { entries: this.slice(first, end - 1), bytes };
   }
 
   /** Adds the next entry, which must continue index, term and chain. */
   append(entry: Entry): void {
-    assert(
-      entry.index === this.lastIndex + 1,
-      `entry ${entry.index} follows the last one, ${this.lastIndex}`,
-    );
-    assert(entry.term >= this.lastTerm, `terms never go back in a log: ${entry.term} after ${this.lastTerm}`);
-    assert(entry.prevCrc === this.crcAt(this.lastIndex), `entry ${entry.index} is chained to the one before`);
+    const { index, term, prevCrc } = entry;
+    const { lastIndex, lastTerm } = this;
+    assert(index === lastIndex + 1, () => `entry ${index} follows the last one, ${lastIndex}`);
+    assert(term >= lastTerm, () => `terms never go back in a log: ${term} after ${lastTerm}`);
+    assert(prevCrc === this.crcAt(lastIndex), () => `entry ${index} is chained to the one before`);
     this.#entries.push(entry);
-    if (entry.kind === "configuration") this.#configurationIndexes.push(entry.index);
+    if (entry.kind === "configuration") {
+      this.#configurations.push({ configuration: configurationOf(entry), configurationIndex: index });
+    }
+  }
+
+  /** Nobody needs more of the entries up to `index`, which are committed for good, than their lines. */
+  pack(index: number): void {
+    const count = index - this.#packedIndex;
+    if (count < packedTogether) return; // few at a time would cost more than it saves
+    for (let i = 0; i < count; i++) this.#packed.add(this.#entries[i]!);
+    this.#entries = this.#entries.slice(count);
   }
 
   /** Removes the entry at `index` and all behind it. */
   truncateFrom(index: number): void {
-    assert(index > this.#base.index, "a log is cut behind its base");
-    this.#entries.length = Math.min(this.#entries.length, index - this.#base.index - 1);
-    while ((this.#configurationIndexes.at(-1) ?? 0) >= index) this.#configurationIndexes.pop();
+    assert(index > this.#packedIndex, "a log is cut behind its base, and behind what is committed");
+    this.#entries.length = Math.min(this.#entries.length, index - this.#packedIndex - 1);
+    while ((this.#configurations.at(-1)?.configurationIndex ?? 0) >= index) this.#configurations.pop();
   }
 
   /** Removes the entries up to `index`, which a snapshot makes unnecessary (paper 7). */
@@ -121,16 +148,20 @@ export class Log {
     );
     if (index <= this.#base.index) return;
     const base = { index, term: this.termAt(index), crc: this.crcAt(index), ...this.#configurationAt(index) };
-    this.#entries = this.#entries.slice(index - this.#base.index);
-    this.#configurationIndexes = this.#configurationIndexes.filter((one) => one > index);
+    this.#entries = this.#entries.slice(Math.max(0, index - this.#packedIndex));
+    this.#packed.dropUpTo(index);
+    this.#configurations = this.#configurations.filter(({ configurationIndex }) =>
+      configurationIndex > index
+    );
     this.#base = base;
   }
 
   /** Gives everything up and begins anew behind a snapshot. */
   restore(snapshot: SnapshotMetadata): void {
     this.#base = baseOf(snapshot);
+    this.#packed = new PackedEntries();
     this.#entries = [];
-    this.#configurationIndexes = [];
+    this.#configurations = [];
   }
 
   /** Whether a log that ends with the given entry is at least as complete as this one (paper 5.4.1). */
@@ -161,7 +192,7 @@ export class Log {
 
   /** Index of the configuration in force; 0 before the cluster is founded. */
   get configurationIndex(): number {
-    return this.#configurationIndexes.at(-1) ?? this.#base.configurationIndex;
+    return this.#configurationAt(this.lastIndex).configurationIndex;
   }
 
   /** What a snapshot of the state after the entry `index` says of the log. */
@@ -174,20 +205,26 @@ export class Log {
     };
   }
 
-  #configurationAt(index: number): Pick<LogBase, "configuration" | "configurationIndex"> {
-    const configurationIndex = this.#configurationIndexes.findLast((one) => one <= index);
-    if (configurationIndex === undefined) {
-      const { configuration, configurationIndex } = this.#base;
-      return { configuration, configurationIndex };
-    }
-    return { configuration: configurationOf(this.#known(configurationIndex)), configurationIndex };
+  #configurationAt(index: number): InForce {
+    const found = this.#configurations.findLast(({ configurationIndex }) => configurationIndex <= index);
+    const { configuration, configurationIndex } = found ?? this.#base;
+    return { configuration, configurationIndex };
+  }
+
+  /** The last entry that is packed, or that of the base. */
+  get #packedIndex(): number {
+    return Math.max(this.#base.index, this.#packed.lastIndex);
+  }
+
+  #isPacked(index: number): boolean {
+    return index > this.#base.index && index <= this.#packed.lastIndex;
   }
 
   #known(index: number): Entry {
-    const entry = this.at(index);
+    const entry = this.#entries[index - this.#packedIndex - 1];
     assert(
       entry !== undefined,
-      `index ${index} is in the log, which goes from ${this.#base.index + 1} to ${this.lastIndex}`,
+      () => `index ${index} is in the log, which goes from ${this.#base.index + 1} to ${this.lastIndex}`,
     );
     return entry;
   }

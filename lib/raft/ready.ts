@@ -46,6 +46,7 @@ export function takeWrite(state: State): Write | null {
 /** Newly committed entries, each exactly once; not too many at a time. */
 export function takeCommitted(state: State): Entry[] {
   assert(state.commitIndex <= state.log.lastIndex, "what is committed is in the log");
+  state.log.pack(state.handedOutIndex); // what was handed out before is applied
   const last = Math.min(state.commitIndex, state.handedOutIndex + state.options.committedEntriesMax);
   if (last === state.handedOutIndex) return [];
   const committed = state.log.slice(state.handedOutIndex + 1, last);

@@ -115,7 +115,8 @@ export class Client implements Caller, Worker {
     connection.onEnd = () => this.#owner.turns.run(this, () => this.#onEnd());
     connection.onDrain = () => {
       this.#activeAt = owner.now();
-      this.flush();
+      if (this.#isIdle) this.#count();
+      else this.flush();
       if (this.watches > 0) owner.onRoom();
     };
     connection.onClose = () => {
@@ -182,6 +183,12 @@ export class Client implements Caller, Worker {
     this.#slots.splice(0, sent);
     if (this.#isDone) this.close();
     else this.#resume();
+  }
+
+  /** All that came is answered, and more may come. */
+  get #isIdle(): boolean {
+    const isOpen = !this.#isEnding && !this.inputEnded && !this.#isPaused;
+    return isOpen && this.#slots.length === 0 && this.#splitter.bufferedBytes === 0;
   }
 
   /** Nothing more comes from the client, and nothing more goes to it. */

@@ -41,6 +41,8 @@ export class ClientConnections {
   #bufferedBytes = 0;
   readonly #turns: Turns;
   #nextLookAt = 0;
+  /** The time, as exact as ticks are: it is asked for with every request, for deadlines of seconds. */
+  #now: number;
   /** Connections over the limit that are not closed yet. */
   #refused = 0;
 
@@ -52,6 +54,7 @@ export class ClientConnections {
     this.#limits = limits;
     this.#delayMs = delayMs;
     this.#turns = new Turns(clock);
+    this.#now = clock.now();
     this.#owner = owner;
   }
 
@@ -78,7 +81,7 @@ export class ClientConnections {
       isCrowded: () => this.#bufferedBytes > this.#limits.clientBytesMax,
       isOverfull: () => this.#bufferedBytes > overfull * this.#limits.clientBytesMax,
       onDeferred: () => this.#answered.add(client), // the next round of work looks again
-      now: () => this.#clock.now(),
+      now: () => this.#now,
       turns: this.#turns,
       send: (bytes) => this.#delayed(() => connection.send(bytes)),
       close: () => this.#delayed(() => connection.close()),
@@ -106,6 +109,7 @@ export class ClientConnections {
 
   /** Time passes. */
   onTick(now: number): void {
+    this.#now = now;
     this.#turns.begin();
     if (this.#bufferedBytes > this.#limits.clientBytesMax) { // who does not read must not keep others from being served
       for (const client of this.#clients) if (client.isDeaf(now)) client.destroy();

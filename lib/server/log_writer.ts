@@ -20,6 +20,8 @@ export interface LogWriterOwner {
   onWritten(writes: readonly Write[]): void;
   /** The disk failed. What it holds is unknown; the node stops. */
   onDiskError(error: Error): void;
+  /** Runs `f` behind what is done and sent now. */
+  soon(f: () => void): void;
 }
 
 /** Whether a write only carries messages. */
@@ -36,6 +38,8 @@ export class LogWriter {
   readonly #owner: LogWriterOwner;
   #waiting: Write[] = [];
   #isBusy = false;
+  /** The next write begins in this turn. */
+  #isDue = false;
   #isStopped = false;
   #isFull = false;
   /** A term or vote was handed in that is not yet durable. */
@@ -87,7 +91,7 @@ export class LogWriter {
     if (write.hardState !== null) this.#isStateDue = true;
     this.#waiting.push(write);
     // Without room only a new term or vote is worth another attempt now.
-    if (!this.#isBusy && (!this.#isFull || write.hardState !== null)) this.#writeNext();
+    if (!this.#isBusy && (!this.#isFull || write.hardState !== null)) this.#writeSoon();
   }
 
   /** Does something else with the storage, alone, as soon as no write waits. */
@@ -107,6 +111,16 @@ export class LogWriter {
   stop(): void {
     this.#isStopped = true;
     this.#waiting = [];
+  }
+
+  /** The followers' messages leave first: their disks work while this one does (thesis 10.2.1). */
+  #writeSoon(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    this.#owner.soon(() => {
+      this.#isDue = false;
+      if (!this.#isBusy && !this.#isStopped) this.#writeNext();
+    });
   }
 
   #writeNext(): void {

@@ -84,6 +84,7 @@ export class Server {
       onDurable: (messages) => this.#send(messages),
       onWritten: (writes) => this.#clients.onWritten(writes),
       onDiskError: (error) => this.#stop(error),
+      soon: (f) => io.clock.soon(f),
     });
     this.#disk = new DiskWatch(options, {
       raft: this.raft,

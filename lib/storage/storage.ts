@@ -306,11 +306,11 @@ function addTo(plan: Plan, entries: readonly Entry[]): void {
     const before = plan.entries.at(-1);
     assert(
       entry.index === plan.keep + plan.entries.length + 1,
-      `entry ${entry.index} follows the one before it`,
+      () => `entry ${entry.index} follows the one before it`,
     );
     assert(
       before === undefined || entry.prevCrc === before.crc,
-      `entry ${entry.index} continues the hash chain`,
+      () => `entry ${entry.index} continues the hash chain`,
     );
     plan.entries.push(entry);
   }

@@ -40,6 +40,7 @@ class Bench {
       },
       onWritten: () => {},
       onDiskError: (error) => this.errors.push(error),
+      soon: (f) => f(),
     });
   }
 

@@ -144,8 +144,8 @@ export const replication: Record<string, Mutant> = {
     classes: ["BR4"],
     changes: [{
       file: "lib/raft/log.ts",
-      from: "    this.#entries.length = Math.min(this.#entries.length, index - this.#base.index - 1);",
-      to: "    this.#tail = this.#entries.splice(index - this.#base.index - 1).slice(1);",
+      from: "    this.#entries.length = Math.min(this.#entries.length, index - this.#packedIndex - 1);",
+      to: "    this.#tail = this.#entries.splice(index - this.#packedIndex - 1).slice(1);",
     }, {
       file: "lib/raft/log.ts",
       from: "    this.#entries.push(entry);\n",

@@ -1,0 +1,110 @@
+/**
+ * A log of which the applied part is kept as lines only answers everything as one that is kept whole.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { AssertionFailed } from "../../lib/assert.ts";
+import { makeEntry } from "../../lib/raft/entry.ts";
+import { baseOf, Log } from "../../lib/raft/log.ts";
+import { PackedEntries } from "../../lib/raft/packed_entries.ts";
+import type { Entry } from "../../lib/raft/types.ts";
+import { configurationOfSize, logOf } from "./node.ts";
+
+/** Entries of many terms, made beside others, some long, with configurations among them. */
+function makeLog(): Entry[] {
+  const entries = [...logOf(3, [1])];
+  while (entries.length < 400) {
+    const { index, crc: prevCrc } = entries.at(-1)!;
+    const term = 1 + Math.floor(index / 30);
+    if (index % 7 === 0) logOf(1, [1, 1]); // the lines of another log lie between
+    const kind = index % 50 === 0 ? "configuration" : "command";
+    const command = kind === "configuration"
+      ? configurationOfSize(3)
+      : "x".repeat(index % 90 === 0 ? 70_000 : index);
+    entries.push(makeEntry({ index: index + 1, term, kind, command, prevCrc }));
+  }
+  return entries;
+}
+
+const all = makeLog();
+
+function assertSame(log: Log, expected: Log): void {
+  const { base, lastIndex } = expected;
+  assertEquals([log.base, log.lastIndex, log.lastTerm], [base, lastIndex, expected.lastTerm]);
+  assertEquals([log.configuration, log.configurationIndex], [
+    expected.configuration,
+    expected.configurationIndex,
+  ]);
+  for (let index = base.index; index <= lastIndex; index++) {
+    assertEquals(log.termAt(index), expected.termAt(index));
+    assertEquals(log.crcAt(index), expected.crcAt(index));
+    assertEquals(log.snapshotAt(index), expected.snapshotAt(index));
+    assertEquals(log.lastIndexWithTermAtMost(5, index), expected.lastIndexWithTermAtMost(5, index));
+  }
+  for (const index of [-1, 0, base.index, base.index + 0.5, base.index + 1, 150, lastIndex, lastIndex + 1]) {
+    assertEquals(log.at(index), expected.at(index));
+  }
+  const first = base.index + 1;
+  for (
+    const [from, to] of [[first, lastIndex], [first, first], [140, 170], [lastIndex, lastIndex], [170, 169]]
+  ) {
+    if (from! > base.index) assertEquals(log.slice(from!, to!), expected.slice(from!, to!));
+  }
+  for (const bytes of [1, 1000, 100_000]) {
+    for (const from of [first, 145, lastIndex]) {
+      if (from > base.index) assertEquals(log.sliceBytes(from, bytes), expected.sliceBytes(from, bytes));
+    }
+  }
+}
+
+Deno.test("Log.pack() changes no answer of the log, however much of it is packed, cut in front and added", () => {
+  const [log, whole] = [new Log(all.slice(0, 200)), new Log(all.slice(0, 200))];
+  for (const packed of [0, 5, 16, 40, 41, 150, 199]) {
+    log.pack(packed);
+    assertSame(log, whole);
+  }
+  for (const entry of all.slice(200)) for (const one of [log, whole]) one.append(entry);
+  assertSame(log, whole);
+  for (const one of [log, whole]) one.truncateFrom(320);
+  for (const cut of [1, 17, 160, 250]) {
+    for (const one of [log, whole]) one.compactTo(cut);
+    assertSame(log, whole);
+    log.pack(cut + 40);
+    assertSame(log, whole);
+  }
+  for (const one of [log, whole]) one.restore(whole.snapshotAt(319));
+  assertSame(log, whole);
+  log.append(makeEntry({ index: 320, term: 20, kind: "noop", command: null, prevCrc: log.crcAt(319) }));
+  assertEquals([log.lastIndex, log.lastTerm], [320, 20]);
+});
+
+Deno.test("Log.truncateFrom() refuses to cut what is packed: that is committed (paper 5.3)", () => {
+  const log = new Log(all.slice(0, 100));
+  log.pack(60);
+  assertThrows(() => log.truncateFrom(60), AssertionFailed);
+  log.truncateFrom(61);
+  assertEquals(log.lastIndex, 60);
+});
+
+Deno.test("Log.pack() goes on behind the base of a snapshot", () => {
+  const base = baseOf(new Log(all).snapshotAt(100));
+  const [log, whole] = [new Log(all.slice(100), base), new Log(all.slice(100), base)];
+  log.pack(300);
+  assertSame(log, whole);
+});
+
+Deno.test("PackedEntries.add() takes only the entry that follows, and gives each back from its line", () => {
+  const packed = new PackedEntries();
+  for (const entry of all) packed.add(entry);
+  assertThrows(() => packed.add(all[5]!), AssertionFailed);
+  assertEquals(all.map(({ index }) => packed.at(index)), all);
+  packed.dropUpTo(200);
+  assertEquals(packed.at(201), all[200]);
+  for (const index of [0, 1, 401]) assertThrows(() => packed.at(index), AssertionFailed);
+  packed.dropUpTo(400);
+  assertEquals(packed.lastIndex, 0);
+  packed.add(all[399]!);
+  assert(packed.lastIndex === 400, "it begins anew anywhere");
+});
