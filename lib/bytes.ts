@@ -66,28 +66,29 @@ export class Arena {
   /** A text as UTF-8. */
   encode(text: string): Uint8Array {
     if (text.length > sharedMax) return encoder.encode(text);
-    const room = this.#room(bytesPerUnitMax * text.length);
-    const { written } = encoder.encodeInto(text, room);
-    this.#used += written;
-    return room.subarray(0, written);
+    this.#makeRoom(bytesPerUnitMax * text.length);
+    const { written } = encoder.encodeInto(text, this.#buffer.subarray(this.#used));
+    return this.#take(written);
   }
 
   /** A copy. */
   copy(bytes: Uint8Array): Uint8Array {
     if (bytes.length > sharedMax) return bytes.slice();
-    const copy = this.#room(bytes.length).subarray(0, bytes.length);
-    copy.set(bytes);
-    this.#used += bytes.length;
-    return copy;
+    this.#makeRoom(bytes.length);
+    this.#buffer.set(bytes, this.#used);
+    return this.#take(bytes.length);
   }
 
-  /** All that is free, at least `length` bytes. */
-  #room(length: number): Uint8Array {
-    if (this.#used + length > this.#buffer.length) {
-      this.#buffer = new Uint8Array(Math.max(length, this.#bufferBytes));
-      this.#used = 0;
-    }
-    return this.#buffer.subarray(this.#used);
+  #makeRoom(length: number): void {
+    if (this.#used + length <= this.#buffer.length) return;
+    this.#buffer = new Uint8Array(Math.max(length, this.#bufferBytes));
+    this.#used = 0;
+  }
+
+  #take(length: number): Uint8Array {
+    const from = this.#used;
+    this.#used += length;
+    return this.#buffer.subarray(from, this.#used);
   }
 }
 

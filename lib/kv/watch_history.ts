@@ -23,7 +23,7 @@ export class WatchHistory {
   readonly #bytesMax: number;
   /** Index and changes of each entry. Kept are those from #start on; the ones before are cut off when there are many. */
   #indexes: number[] = [];
-  #changes: (readonly Change[])[] = [];
+  #changes: (Change | readonly Change[])[] = [];
   #start = 0;
   /** Position of the first of them. */
   #offset = 0;
@@ -54,8 +54,8 @@ export class WatchHistory {
   /** The entry at `index` changed something. Indexes grow. */
   add(index: number, changes: readonly Change[]): void {
     this.#indexes.push(index);
-    this.#changes.push(changes);
-    this.#bytes += bytesOf(changes);
+    this.#changes.push(changes.length === 1 ? changes[0]! : changes); // an array for each put would cost memory
+    for (const change of changes) this.#bytes += bytesOf(change);
     while (this.#bytes > this.#bytesMax) this.#dropOldest();
   }
 
@@ -83,11 +83,16 @@ export class WatchHistory {
   /** The entry at a position before the end; null: it is not kept any more. */
   at(position: number): ChangedEntry | null {
     const at = position - this.#offset;
-    return at < this.#start ? null : { index: this.#indexes[at]!, changes: this.#changes[at]! };
+    return at < this.#start ? null : { index: this.#indexes[at]!, changes: this.#changesAt(at) };
+  }
+
+  #changesAt(at: number): readonly Change[] {
+    const changes = this.#changes[at]!;
+    return "type" in changes ? [changes] : changes;
   }
 
   #dropOldest(): void {
-    this.#bytes -= bytesOf(this.#changes[this.#start]!);
+    for (const change of this.#changesAt(this.#start)) this.#bytes -= bytesOf(change);
     this.#floor = this.#indexes[this.#start]!;
     this.#changes[this.#start++] = dropped; // or its texts would stay
     if (this.#start < 1024 || this.#start < this.#indexes.length / 2) return;
@@ -100,10 +105,6 @@ export class WatchHistory {
 
 const dropped: readonly Change[] = [];
 
-function bytesOf(changes: readonly Change[]): number {
-  let bytes = 0;
-  for (const change of changes) {
-    bytes += changeBytes + 2 * change.key.length + (change.type === "put" ? 2 * change.value.length : 0);
-  }
-  return bytes;
+function bytesOf(change: Change): number {
+  return changeBytes + 2 * change.key.length + (change.type === "put" ? 2 * change.value.length : 0);
 }

@@ -21,7 +21,7 @@ const prevAt = 26;
 const prevEnd = 34;
 const newline = 10;
 
-const frame = new TextEncoder().encode('{"crc":"');
+const frame = new TextEncoder().encode('{"crc":"00000000","prev":"00000000","index":');
 
 /** The lines of entries stay in memory, side by side as they will leave: the log is cut in front, so they go together. */
 export const entryLines: Arena = new Arena(64 << 10);
@@ -51,8 +51,7 @@ export function sealLine(rest: string): Uint8Array {
 /** Whether a line, newline included, is whole: the frame stands where it should and the checksum holds. */
 export function isSealed(line: Uint8Array): boolean {
   if (line.length <= checkedFrom || line[line.length - 1] !== newline) return false;
-  for (let i = 0; i < crcAt; i++) if (line[i] !== frame[i]) return false;
-  if (line[crcEnd] !== frame[crcAt - 1] || line[checkedFrom] !== 0x2c) return false;
+  if (!hasFrame(line, 0, crcAt) || !hasFrame(line, crcEnd, checkedFrom + 1)) return false;
   return readHex(line, crcAt, crcEnd) === crc32(line.subarray(checkedFrom, line.length - 1));
 }
 
@@ -87,7 +86,7 @@ export function decodeEntry(line: Uint8Array): Entry | string {
   }
   const { index, term, kind, command } = fields;
   const prevCrc = readHex(line, prevAt, prevEnd);
-  if (typeof fields.prev !== "string" || fields.prev !== crcToHex(prevCrc)) {
+  if (prevCrc < 0 || !hasFrame(line, checkedFrom, prevAt) || !hasFrame(line, prevEnd, frame.length)) {
     return "prev is not where it belongs";
   }
   if (!isWhole(index) || index < 1) return "index is not a positive integer";
@@ -116,6 +115,11 @@ export function isConfiguration(command: unknown): command is Configuration {
 
 function isWhole(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function hasFrame(line: Uint8Array, from: number, end: number): boolean {
+  for (let i = from; i < end; i++) if (line[i] !== frame[i]) return false;
+  return true;
 }
 
 /** Eight hex digits as an integer; -1, which no checksum equals, when they are not hex digits. */

@@ -15,8 +15,10 @@ interface Run {
   /** Index of the first. */
   first: number;
   term: number;
-  bytes: Uint8Array;
-  /** Where in `bytes` each line ends. */
+  buffer: ArrayBufferLike;
+  /** Where in `buffer` the first line begins. */
+  from: number;
+  /** Where each line ends. */
   ends: number[];
 }
 
@@ -35,11 +37,11 @@ export class PackedEntries {
   add({ index, term, line }: Entry): void {
     const last = this.#runs.at(-1);
     assert(last === undefined || index === this.lastIndex + 1, `entry ${index} follows ${this.lastIndex}`);
-    if (last !== undefined && last.term === term && isBehind(last.bytes, line)) {
-      const { buffer, byteOffset, length } = last.bytes;
-      last.bytes = new Uint8Array(buffer, byteOffset, length + line.length);
-      last.ends.push(last.bytes.length);
-    } else this.#runs.push({ first: index, term, bytes: line, ends: [line.length] });
+    const { buffer, byteOffset: from } = line;
+    const end = from + line.length;
+    const isBehind = last !== undefined && last.buffer === buffer && last.ends.at(-1) === from;
+    if (isBehind && last.term === term) last.ends.push(end);
+    else this.#runs.push({ first: index, term, buffer, from, ends: [end] });
   }
 
   /** Forgets entries up to `index`; some may stay in memory for a while. */
@@ -67,9 +69,10 @@ export class PackedEntries {
 
   /** Its line. */
   lineAt(index: number): Uint8Array {
-    const { first, bytes, ends } = this.#runOf(index);
+    const { first, buffer, from, ends } = this.#runOf(index);
     const at = index - first;
-    return bytes.subarray(at === 0 ? 0 : ends[at - 1], ends[at]);
+    const begin = at === 0 ? from : ends[at - 1]!;
+    return new Uint8Array(buffer, begin, ends[at]! - begin);
   }
 
   #runOf(index: number): Run {
@@ -84,8 +87,4 @@ export class PackedEntries {
     assert(isHere, `entry ${index} is among those up to ${this.lastIndex}`);
     return run;
   }
-}
-
-function isBehind(bytes: Uint8Array, next: Uint8Array): boolean {
-  return next.buffer === bytes.buffer && next.byteOffset === bytes.byteOffset + bytes.length;
 }
