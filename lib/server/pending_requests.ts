@@ -58,6 +58,15 @@ export class PendingRequests {
     return size;
   }
 
+  /**
+   * Writes come faster than they are finished: the oldest has waited half of its time. One more would wait longer, and be
+   * given up when its turn comes; who sends them again and again would keep the node busy with writes nobody waits for.
+   */
+  isBehind(now: number): boolean {
+    const [oldest] = this.#writes.values();
+    return oldest !== undefined && oldest.deadline - now < this.#timeoutMs / 2;
+  }
+
   /** A write was proposed and got its place in the log. */
   addWrite(
     place: { index: number; term: number },

@@ -136,8 +136,8 @@ export interface Header {
 }
 
 /**
- * Reads the first line of the segment `name`; null: it is not whole, or not this segment's. Throws FolderError when it
- * is another node's, another cluster's than `clusterId`, or of a newer version.
+ * Reads the first line of the segment `name`; null: it is not whole. Throws FolderError when it is another node's, another
+ * cluster's than `clusterId`, or of a newer version.
  */
 export function decodeHeader(line: Uint8Array, name: string, owner: Owner): Header | null {
   const fields = unseal(line);
@@ -147,7 +147,7 @@ export function decodeHeader(line: Uint8Array, name: string, owner: Owner): Head
   if (!(clusterId === null || typeof clusterId === "string")) return null;
   checkCluster(name, clusterId, owner);
   const before = markIn({ synced: Number(firstIndex) - 1, at: prev });
-  return before === null || firstIndex !== firstIndexIn(name) ? null : { before, clusterId };
+  return before === null ? null : { before, clusterId };
 }
 
 /** Who files must belong to. */

@@ -122,7 +122,8 @@ class LogReader {
       if (this.#disk.readRange(name, 0, 1).length === 0) log.empty.push(name);
       else this.#takeSegment(name, first);
     }
-    if (this.#conflict || (!this.#isAnchored && this.#voucher.index <= this.#view.base.index)) {
+    const isBelow = !this.#isAnchored && this.#voucher.index <= this.#view.base.index;
+    if (log.damage === null && (this.#conflict || isBelow)) {
       // A conflicting log is that of a leader which lost its office: nothing of it behind the snapshot was committed.
       log.isObsolete = true;
       log.segments.push(...log.lost);
@@ -146,6 +147,12 @@ class LogReader {
     // Begun when all before it was durable.
     if (first - 1 > this.#voucher.index) this.#voucher = { index: first - 1, crc: -1, by: name };
     const isGap = this.#isAnchored && first !== this.#last.index + 1;
+    if (header !== null && header.before.index + 1 !== first) {
+      // A crash tears files and leaves some out, but it never puts one into another one's place.
+      const reason = `it holds the part of the log that begins with entry ${header.before.index + 1}`;
+      this.#log.damage ??= `${name} is damaged at byte 0, entry ${first}: ${reason}`;
+      this.#bad ??= { reason };
+    }
     if (this.#bad !== null || isGap) {
       this.#bad ??= {
         reason: first > this.#last.index
@@ -272,6 +279,15 @@ class LogReader {
     if (log.tail !== null) {
       for (const mark of marksIn(log.tail.bytes)) this.#takeMark(mark, "a mark behind it");
     }
+    this.#nameDamage();
+    if (log.damage === null || this.#isAnchored) return;
+    log.lost = [...log.segments, ...log.lost]; // nothing of it goes on from the snapshot
+    log.segments = [];
+  }
+
+  /** Says what is damaged, unless that is known or nothing is. */
+  #nameDamage(): void {
+    const log = this.#log;
     const isVouched = this.#voucher.index > this.#last.index;
     if (log.damage !== null || (!isVouched && log.lost.length === 0)) return;
     const { first, end } = log.segments.at(-1) ?? log.lost[0] ?? { first: this.#last.index + 1, end: 0 };
@@ -283,9 +299,6 @@ class LogReader {
     log.damage =
       `${segmentName(first)} is damaged at byte ${end}, entry ${this.#last.index + 1}: ${reason}, ` +
       `but ${against}`;
-    if (this.#isAnchored) return;
-    log.lost = log.segments; // nothing of it goes on from the snapshot
-    log.segments = [];
   }
 }
 

@@ -57,6 +57,19 @@ Deno.test("PendingRequests() waits for nothing at first", () => {
   assertEquals([pending.size, asked, outcomes], [0, 0, {}]);
 });
 
+Deno.test("PendingRequests.isBehind() tells when the oldest write has waited half of its time", () => {
+  const { pending } = new Waiting();
+  const later = (outcome: unknown): unknown => outcome;
+  assertEquals(pending.isBehind(Infinity), false);
+  pending.addWrite({ index: 1, term: 1 }, 100, false, later);
+  pending.addWrite({ index: 2, term: 1 }, 400, false, later);
+  assertEquals([100, 600, 601].map((now) => pending.isBehind(now)), [false, false, true]);
+  pending.onApplied({ index: 1, term: 1 }, null);
+  assertEquals([900, 901].map((now) => pending.isBehind(now)), [false, true]);
+  pending.expire(1400);
+  assertEquals(pending.isBehind(Infinity), false);
+});
+
 Deno.test("PendingRequests.onApplied() answers the writes whose entries are applied, and no others", () => {
   const waiting = new Waiting();
   for (const index of [3, 5, 7]) waiting.write(`write ${index}`, { index, term: 1 });

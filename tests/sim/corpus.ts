@@ -13,5 +13,7 @@ export const corpus: ReadonlyMap<number, string> = new Map([
   [354, "the simulator did not wait for what a slow disk had begun"],
   [1363, "the simulator took a configuration that followed a proposal for another proposal"],
   [2131, "the simulator let packets to the core take longer than an election timeout"],
+  [3371, "a start took two segments in each other's place for a torn one, and lost an entry"],
+  [4047, "a leader took more writes than it finished in time, until it finished none in time"],
   [5012, "the simulator's clients tried nodes that are down for too long"],
 ]);

@@ -257,14 +257,16 @@ Deno.test("recover() finds damage where a segment is not the next one of this lo
   const bytes = left.files.get(segment(3))!;
   const crc = left.entries[1]!.crc.toString(16).padStart(8, "0");
   const other = folderWith(left, { [segment(3)]: reworded(bytes, `"firstIndex":3`, `"firstIndex":4`) });
-  damaged(other, `${segment(3)} is damaged at byte 0, entry 3: the header is not whole`, segment(5));
+  damaged(
+    other,
+    `${segment(3)} is damaged at byte 0, entry 3: it holds the part of the log that begins with entry 4`,
+  );
   const foreign = folderWith(left, { [segment(3)]: reworded(bytes, crc, "01234567") });
   damaged(foreign, `entry 2: the header of ${segment(3)} names another entry`);
   const double = folderWith(left, { [segment(2)]: bytes });
   damaged(
     double,
-    `${segment(1)} is damaged`,
-    `entry 3: ${segment(2)} begins with an entry that was there before`,
+    `${segment(2)} is damaged at byte 0, entry 2: it holds the part of the log that begins with entry 3`,
   );
 });
 
