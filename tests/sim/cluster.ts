@@ -160,7 +160,7 @@ export class Cluster {
     if (durable.isAdmitted) this.#rotten.add(node);
     const names = random.pick(["log/", "snapshots/"]);
     const [one, other] = random.shuffled(disk.durableNames().filter((name) => name.startsWith(names)));
-    if (random.chance(0.25) && one !== undefined && other !== undefined) {
+    if (random.chance(0.4) && one !== undefined && other !== undefined) {
       node.rottenIndex = Math.max(node.rottenIndex, vouched);
       return this.swap(node, one, other);
     }

@@ -16,4 +16,5 @@ export const corpus: ReadonlyMap<number, string> = new Map([
   [3371, "a start took two segments in each other's place for a torn one, and lost an entry"],
   [4047, "a leader took more writes than it finished in time, until it finished none in time"],
   [5012, "the simulator's clients tried nodes that are down for too long"],
+  [6149, "the simulator held so many packets up for longer than an election timeout that nobody could lead"],
 ]);

@@ -122,11 +122,15 @@ function drawLimits(random: Random): Limits {
 function drawNetwork(random: Random, timing: Timing): WorldFaults["network"] {
   // A round trip must fit into an election timeout several times, or nobody can ever lead.
   const roundTripMs = timing.electionTimeoutMinMs * random.pick([0.005, 0.03, 0.15]);
+  const [latencyMsMin, latencyMsMean] = [random.between(0, 0.3), random.between(0.1, 0.3)];
+  const tailChance = random.chance(0.3) ? random.between(0, 0.05) : 0;
+  const tailMsMax = timing.electionTimeoutMaxMs * random.between(0.2, 2);
+  const isDeadly = tailMsMax > timing.electionTimeoutMinMs; // and must be rare, for the same reason
   return {
-    latencyMsMin: roundTripMs * random.between(0, 0.3),
-    latencyMsMean: roundTripMs * random.between(0.1, 0.3),
-    tailChance: random.chance(0.3) ? random.between(0, 0.05) : 0,
-    tailMsMax: timing.electionTimeoutMaxMs * random.between(0.2, 2),
+    latencyMsMin: roundTripMs * latencyMsMin,
+    latencyMsMean: roundTripMs * latencyMsMean,
+    tailChance: isDeadly ? tailChance / 10 : tailChance,
+    tailMsMax,
     splitChance: random.pick([0, 0.02, 0.3]),
     windowBytes: random.pick([2 << 10, 16 << 10, 64 << 10, 256 << 10]),
   };
