@@ -121,6 +121,11 @@ export class Server {
     return this.#storage.durableIndex;
   }
 
+  /** Its folder is whole, or as whole as a start can make it, and it speaks. */
+  get isReady(): boolean {
+    return this.#links !== null;
+  }
+
   /** Its folder is known to be a member's: it takes part in decisions, also after a restart. */
   get isAdmitted(): boolean {
     return this.#storage.hardState.admittedIndex > 0;

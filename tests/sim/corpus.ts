@@ -17,4 +17,6 @@ export const corpus: ReadonlyMap<number, string> = new Map([
   [4047, "a leader took more writes than it finished in time, until it finished none in time"],
   [5012, "the simulator's clients tried nodes that are down for too long"],
   [6149, "the simulator held so many packets up for longer than an election timeout that nobody could lead"],
+  [7887, "the simulator took an admission that an earlier start had left for a new one"],
+  [8016, "the simulator did not wait for a start with a hundred files to save"],
 ]);

@@ -52,6 +52,8 @@ export class DurableState {
   incarnation = "";
   /** The folder that was admitted last. While a node abstains, what it has is acknowledged to nobody. */
   #admitted: string | null = null;
+  /** What the state file said last of its admission. */
+  #admittedIndex = 0;
   /** The crc of each durable entry in the log; it may have none at the beginning. */
   readonly crcs: number[] = [0];
   /** The newest whole snapshot; index 0: none. */
@@ -158,7 +160,10 @@ export class DurableState {
     this.votedFor = votedFor;
     this.incarnation = incarnation;
     if (admitted > 0) this.admit();
-    if (admitted > 1 && admitted > this.lastIndex) {
+    // One that was there before the log lost something stays until the next start is through.
+    const isNew = admitted !== this.#admittedIndex;
+    this.#admittedIndex = admitted;
+    if (isNew && admitted > 1 && admitted > this.lastIndex) {
       throw new Violation(
         "I14",
         `${this.name} is admitted by entry ${admitted}, its disk ends at ${this.lastIndex}`,

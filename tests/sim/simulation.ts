@@ -223,7 +223,7 @@ class Run {
   /** What is under way ends, a last write succeeds, these nodes agree. */
   #comeToRest(nodes: readonly Node[]): void {
     // What a slow disk had begun goes on being slow.
-    const healedAt = Math.max(
+    let healedAt = Math.max(
       this.world.scheduler.now,
       ...nodes.map(({ machine: { life, disk } }) => life === null ? 0 : disk.busyUntil),
     );
@@ -231,6 +231,8 @@ class Run {
     let isWritten = false, hasSettled = false;
     this.clients[0]!.probe(() => isWritten = true);
     for (;;) {
+      // Nor is a start that has much to repair on such a disk held against the protocol.
+      if (nodes.some(({ server }) => server?.isReady === false)) healedAt = this.world.scheduler.now;
       const ms = this.world.scheduler.now - healedAt;
       // By then nobody follows a leader that was there before and is not heard any more.
       const isSettledNow = isSettled(this.cluster, nodes, ms > 2 * electionTimeoutMaxMs);
