@@ -48,24 +48,25 @@ export function decodeText(bytes: Uint8Array): string {
   return text.includes("\ufffd") ? strict.decode(bytes) : text;
 }
 
-/** Longer texts and arrays get a buffer of their own: little would be left of a shared one. */
-const sharedMax = 4 << 10;
 /** UTF-8 needs at most so many bytes for a UTF-16 unit. */
 const bytesPerUnitMax = 3;
 
 /** Makes arrays that lie side by side in buffers of `bufferBytes`. Each keeps its buffer, and so its neighbours, in memory. */
 export class Arena {
   readonly #bufferBytes: number;
+  /** Longer texts and arrays get a buffer of their own: little would be left of a shared one. */
+  readonly #sharedMax: number;
   #buffer = new Uint8Array(0);
   #used = 0;
 
-  constructor(bufferBytes: number) {
+  constructor(bufferBytes: number, sharedMax: number = bufferBytes >> 4) {
     this.#bufferBytes = bufferBytes;
+    this.#sharedMax = sharedMax;
   }
 
   /** A text as UTF-8. */
   encode(text: string): Uint8Array {
-    if (text.length > sharedMax) return encoder.encode(text);
+    if (text.length > this.#sharedMax) return encoder.encode(text);
     this.#makeRoom(bytesPerUnitMax * text.length);
     const { written } = encoder.encodeInto(text, this.#buffer.subarray(this.#used));
     return this.#take(written);
@@ -73,7 +74,7 @@ export class Arena {
 
   /** A copy. */
   copy(bytes: Uint8Array): Uint8Array {
-    if (bytes.length > sharedMax) return bytes.slice();
+    if (bytes.length > this.#sharedMax) return bytes.slice();
     this.#makeRoom(bytes.length);
     this.#buffer.set(bytes, this.#used);
     return this.#take(bytes.length);

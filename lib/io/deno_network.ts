@@ -5,7 +5,7 @@
  * @module
  */
 
-import { copyAll } from "../bytes.ts";
+import { concat, copyAll } from "../bytes.ts";
 import type { Connection, Listener, Network } from "./io.ts";
 
 /** A host that does not answer is given up after this time. */
@@ -235,8 +235,9 @@ class TcpConnection implements Connection {
 
   async #writeAll(tcp: Deno.TcpConn): Promise<void> {
     while (this.#queue.length > 0) {
-      const buffer = this.#queue.length === 1 ? null : writeBuffers.pop() ?? new Uint8Array(writeBytesMax);
-      const bytes = buffer === null ? this.#queue.pop()! : this.#takeQueued(buffer);
+      const isMuch = this.#queue.length > 1 && this.#bufferedBytes > writeBytesMax / 4;
+      const buffer = isMuch ? writeBuffers.pop() ?? new Uint8Array(writeBytesMax) : null;
+      const bytes = buffer === null ? concat(this.#queue.splice(0)) : this.#takeQueued(buffer);
       for (let written = 0; written < bytes.length;) {
         let count: number;
         try {

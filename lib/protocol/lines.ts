@@ -39,6 +39,11 @@ export class LineSplitter {
     return this.#end - this.#start;
   }
 
+  /** Nothing is kept, and the next line would be handed on at once. */
+  get isAtRest(): boolean {
+    return this.#state === "more" && this.bufferedBytes === 0;
+  }
+
   /** What is kept: unless stopped, the line without a newline with which the other end may have closed. */
   get rest(): Uint8Array {
     return this.#buffer.subarray(this.#start, this.#end);

@@ -88,6 +88,11 @@ export class Log {
     return this.#isPacked(index) ? this.#packed.crcAt(index) : this.#known(index).crc;
   }
 
+  /** Bytes of the line of the entry at `index`, which must be in the log. */
+  bytesAt(index: number): number {
+    return (this.#isPacked(index) ? this.#packed.lineAt(index) : this.#known(index).line).length;
+  }
+
   /** The entries from `first` to `last`, both included. */
   slice(first: number, last: number): Entry[] {
     assert(
@@ -105,7 +110,7 @@ export class Log {
   sliceBytes(first: number, bytesMax: number): { entries: Entry[]; bytes: number } {
     let end = first, bytes = 0;
     for (; end <= this.lastIndex; end++) {
-      const { length } = this.#isPacked(end) ? this.#packed.lineAt(end) : this.#known(end).line;
+      const length = this.bytesAt(end);
       if (bytes > 0 && bytes + length > bytesMax) break;
       bytes += length;
     }

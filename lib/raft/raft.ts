@@ -9,17 +9,11 @@ import { campaign, checkQuorum, tickElection } from "./election.ts";
 import { admitAbstaining, noteAdmission, onPeerStarted } from "./incarnations.ts";
 import { found, proposeConfiguration } from "./membership.ts";
 import type { Message } from "./messages.ts";
-import { becomeProbe, describe } from "./progress.ts";
-import {
-  cancelForwardedReads,
-  expireForwardedReads,
-  forwardReads,
-  startRead,
-  startReadRound,
-} from "./reads.ts";
+import { describe } from "./progress.ts";
+import { expireForwardedReads, forwardReads, startRead, startReadRound } from "./reads.ts";
 import { takeCommitted, takeWrite } from "./ready.ts";
 import { receive } from "./receive.ts";
-import { appendOwn, sendAppendEntries, tickHeartbeat } from "./replication.ts";
+import { appendOwn, onUnreachable, sendAppendEntries, tickHeartbeat } from "./replication.ts";
 import { compact, discard, forgetNeedless, install, isAsAnnounced, onSnapshotTaken } from "./snapshotting.ts";
 import { leaderOf, newState, type RaftOptions, type RecoveredState, type State } from "./state.ts";
 import { abdicate, continueTransfer, startTransfer, tickTransfer } from "./transfer.ts";
@@ -170,6 +164,11 @@ export class Raft {
     return this.#state.log.at(index);
   }
 
+  /** Bytes of the line of the entry at `index`, which must be in the log. */
+  entryBytes(index: number): number {
+    return this.#state.log.bytesAt(index);
+  }
+
   /** Term of the entry at `index`; null when it is neither in the log nor right before it. */
   termAt(index: number): number | null {
     const { log } = this.#state;
@@ -305,15 +304,7 @@ export class Raft {
 
   /** The connection to a node broke: what was under way to it may be lost. */
   peerUnreachable(id: NodeId): void {
-    const { role } = this.#state;
-    if (role.name === "leader") {
-      const progress = role.progress.get(id);
-      // A search for the place where the logs part goes on where it was; replication goes back to what is known.
-      if (progress?.mode === "probe") becomeProbe(progress, progress.nextIndex);
-      if (progress?.mode === "replicate") becomeProbe(progress, progress.matchIndex + 1);
-      if (progress?.transfer) progress.transfer.sentTick = null;
-    }
-    if (role.name === "follower" && role.leaderId === id) cancelForwardedReads(this.#state, role);
+    onUnreachable(this.#state, id);
   }
 
   /**

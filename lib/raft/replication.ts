@@ -9,7 +9,7 @@ import { makeEntry } from "./entry.ts";
 import type { AppendEntries, AppendEntriesResponse, ContactResponse } from "./messages.ts";
 import { acknowledge, becomeProbe, newProgress, type Progress, recordSent } from "./progress.ts";
 import { reachedByQuorum } from "./quorum.ts";
-import { confirmReads } from "./reads.ts";
+import { cancelForwardedReads, confirmReads } from "./reads.ts";
 import { needsSnapshot, sendSnapshot } from "./snapshotting.ts";
 import {
   abstains,
@@ -266,6 +266,19 @@ export function onContactResponse(state: State, response: ContactResponse): void
   if (response.abstains) return;
   progress.readRound = Math.max(progress.readRound, Math.min(response.readRound, leader.reads.round));
   confirmReads(state, leader);
+}
+
+/** The connection to a node broke: what was under way to it may be lost. */
+export function onUnreachable(state: State, id: NodeId): void {
+  const { role } = state;
+  if (role.name === "leader") {
+    const progress = role.progress.get(id);
+    // A search for the place where the logs part goes on where it was; replication goes back to what is known.
+    if (progress?.mode === "probe") becomeProbe(progress, progress.nextIndex);
+    if (progress?.mode === "replicate") becomeProbe(progress, progress.matchIndex + 1);
+    if (progress?.transfer) progress.transfer.sentTick = null;
+  }
+  if (role.name === "follower" && role.leaderId === id) cancelForwardedReads(state, role);
 }
 
 /** Commits what a majority has on disk, if it is of this term; earlier terms' entries go with it (paper 5.4.2). */

@@ -36,8 +36,9 @@ export interface Caller {
 /** Takes a request. */
 export type OnRequest = (request: Request, answer: Answer, caller: Caller) => void;
 
-/** Replies on their way out. One that waits to be read keeps no more than this of others in memory. */
-const replies = new Arena(16 << 10);
+const encoder = new TextEncoder();
+/** Replies that leave at once. If they do not, what waits of them keeps no more than this in memory. */
+const replies = new Arena(4 << 10, 1 << 10);
 
 /** Replies leave in pieces of about this many characters. */
 const pieceUnits = 256 << 10;
@@ -188,7 +189,7 @@ export class Client implements Caller, Worker {
   /** All that came is answered, and more may come. */
   get #isIdle(): boolean {
     const isOpen = !this.#isEnding && !this.inputEnded && !this.#isPaused;
-    return isOpen && this.#slots.length === 0 && this.#splitter.bufferedBytes === 0;
+    return isOpen && this.#slots.length === 0 && this.#splitter.isAtRest;
   }
 
   /** Nothing more comes from the client, and nothing more goes to it. */
@@ -233,7 +234,8 @@ export class Client implements Caller, Worker {
 
   #send(text: string): void {
     this.#activeAt = this.#owner.now();
-    this.#owner.send(replies.encode(text));
+    const mustWait = this.#connection.bufferedBytes > 0;
+    this.#owner.send(mustWait ? encoder.encode(text) : replies.encode(text));
     this.#count();
   }
 

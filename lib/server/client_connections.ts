@@ -41,8 +41,6 @@ export class ClientConnections {
   #bufferedBytes = 0;
   readonly #turns: Turns;
   #nextLookAt = 0;
-  /** The time, as exact as ticks are: it is asked for with every request, for deadlines of seconds. */
-  #now: number;
   /** Connections over the limit that are not closed yet. */
   #refused = 0;
 
@@ -54,7 +52,6 @@ export class ClientConnections {
     this.#limits = limits;
     this.#delayMs = delayMs;
     this.#turns = new Turns(clock);
-    this.#now = clock.now();
     this.#owner = owner;
   }
 
@@ -66,6 +63,7 @@ export class ClientConnections {
   /** A client has connected. */
   accept(connection: Connection): void {
     if (this.#clients.size >= this.#limits.clientConnectionsMax) return this.#refuse(connection);
+    this.#turns.now = this.#clock.now();
     const client: Client = new Client(connection, this.#limits, {
       onRequest: this.#owner.onRequest,
       onAnswered: () => {
@@ -81,7 +79,7 @@ export class ClientConnections {
       isCrowded: () => this.#bufferedBytes > this.#limits.clientBytesMax,
       isOverfull: () => this.#bufferedBytes > overfull * this.#limits.clientBytesMax,
       onDeferred: () => this.#answered.add(client), // the next round of work looks again
-      now: () => this.#now,
+      now: () => this.#turns.now,
       turns: this.#turns,
       send: (bytes) => this.#delayed(() => connection.send(bytes)),
       close: () => this.#delayed(() => connection.close()),
@@ -109,7 +107,6 @@ export class ClientConnections {
 
   /** Time passes. */
   onTick(now: number): void {
-    this.#now = now;
     this.#turns.begin();
     if (this.#bufferedBytes > this.#limits.clientBytesMax) { // who does not read must not keep others from being served
       for (const client of this.#clients) if (client.isDeaf(now)) client.destroy();

@@ -117,6 +117,7 @@ export class LogWriter {
   #writeSoon(): void {
     if (this.#isDue) return;
     this.#isDue = true;
+    this.#stillTicks = 0;
     this.#owner.soon(() => {
       this.#isDue = false;
       if (!this.#isBusy && !this.#isStopped) this.#writeNext();

@@ -44,6 +44,10 @@ export class PendingRequests {
   readonly #dueReads = new Map<number, PendingRead[]>();
   #appliedIndex = 0;
   #lastAttempt = 0;
+  /** Of the latest write. */
+  #lastTerm = 0;
+  /** That term, while writes of it come faster than they are finished, as of the last time it was looked; else 0. */
+  #behindTerm = 0;
 
   /** A request is given up `timeoutMs` after it came. */
   constructor(timeoutMs: number) {
@@ -59,12 +63,12 @@ export class PendingRequests {
   }
 
   /**
-   * Writes come faster than they are finished: the oldest has waited half of its time. One more would wait longer, and be
-   * given up when its turn comes; who sends them again and again would keep the node busy with writes nobody waits for.
+   * Writes of this term come faster than they are finished: the oldest has waited half of its time. One more would wait
+   * longer, and be given up when its turn comes; who sends them again and again would keep the node busy with writes
+   * nobody waits for. Those of a term before may never be finished, and say nothing.
    */
-  isBehind(now: number): boolean {
-    const [oldest] = this.#writes.values();
-    return oldest !== undefined && oldest.deadline - now < this.#timeoutMs / 2;
+  isBehind(term: number): boolean {
+    return this.#behindTerm === term;
   }
 
   /** A write was proposed and got its place in the log. */
@@ -77,6 +81,7 @@ export class PendingRequests {
     // An older write at the same index lost its place here; whether another node still has it, nobody can say yet.
     const replaced = this.#writes.get(place.index);
     this.#writes.delete(place.index);
+    this.#lastTerm = place.term;
     this.#writes.set(place.index, {
       term: place.term,
       deadline: now + this.#timeoutMs,
@@ -156,13 +161,14 @@ export class PendingRequests {
     }
   }
 
-  /** Gives up what has waited too long. */
+  /** Gives up what has waited too long, and sees whether there will be more of that. */
   expire(now: number): void {
     for (const [index, write] of this.#writes) {
       if (write.deadline > now) break;
       this.#writes.delete(index);
       write.onWritten(outcomeUnknown(write.hasSession));
     }
+    this.#lookBehind(now);
     const expired: PendingRead[] = [];
     const keep = (reads: PendingRead[]) => {
       if (!reads.some((read) => read.deadline <= now)) return reads;
@@ -173,5 +179,14 @@ export class PendingRequests {
     for (const [attempt, reads] of this.#askedReads) this.#askedReads.set(attempt, keep(reads));
     for (const [index, reads] of this.#dueReads) this.#dueReads.set(index, keep(reads));
     for (const read of expired) read.onReadable(noLeader());
+  }
+
+  #lookBehind(now: number): void {
+    this.#behindTerm = 0;
+    for (const { term, deadline } of this.#writes.values()) {
+      if (term !== this.#lastTerm) continue;
+      if (deadline - now < this.#timeoutMs / 2) this.#behindTerm = term;
+      return;
+    }
   }
 }

@@ -105,14 +105,14 @@ function write({ id, command }: WriteRequest, { context, caller, answer, trace }
   const isLeader = context.raft.role === "leader";
   if (isLeader && context.isDiskFull()) return answer(errorReply(id, diskFull(), trace?.report()));
   if (isLeader && needsLogTime(command)) command.logTime = context.expiry.logTime();
-  const now = context.clock.now();
-  const isOverloaded = isLeader && (context.isOverloaded() || context.pending.isBehind(now));
+  const isBehind = context.pending.isBehind(context.raft.currentTerm);
+  const isOverloaded = isLeader && (context.isOverloaded() || isBehind);
   const place = isOverloaded ? "busy" : context.raft.propose(command);
   if (typeof place === "string") return answer(errorReply(id, refusal(place, context), trace?.report()));
   caller.lastWriteIndex = place.index;
   if (trace !== null) context.traces.add(place.index, trace);
   const hasSession = command.op !== "session" && command.session !== undefined;
-  context.pending.addWrite(place, now, hasSession, (outcome) => {
+  context.pending.addWrite(place, context.clock.now(), hasSession, (outcome) => {
     if (trace !== null) context.traces.delete(place.index, trace);
     // A write that is given up is waited for by no read any more: its place may never be filled.
     if (!("ok" in outcome) && caller.lastWriteIndex === place.index) caller.lastWriteIndex = 0;

@@ -82,6 +82,7 @@ export class Snapshotter {
   takeWhenDue(): void {
     const { raft, machine } = this.#node;
     if (this.#takingIndex !== null || this.#isStopped || this.#io.clock.now() < this.#notBefore) return;
+    if (!this.#isTermDurable()) return;
     const newest = raft.snapshot?.lastIncludedIndex ?? 0;
     const isSuspect = this.#isSuspect || raft.suspectIndex === newest;
     if (newest > 0 && isSuspect) this.#lookAgain(newest);
@@ -139,8 +140,18 @@ export class Snapshotter {
       if (problem === null) return raft.onSnapshotTaken(raft.snapshot!);
       this.#options.log("error", `${snapshotName(newest)} is damaged (${problem}): it is made again`);
       storage.snapshots.doubt(newest);
-      this.#take();
+      if (this.#isTermDurable()) this.#take();
+      else this.#isSuspect = true;
     });
+  }
+
+  /**
+   * On a disk that is behind, entries of a term can be applied, because others have them, before the state file knows of
+   * that term. A snapshot of them must not overtake it: a start would find that the node may have forgotten a vote.
+   */
+  #isTermDurable(): boolean {
+    const { raft, storage, machine } = this.#node;
+    return storage.hardState.currentTerm >= (raft.termAt(machine.appliedIndex) ?? 0);
   }
 
   #isDue(newest: number): boolean {
@@ -284,7 +295,7 @@ export class Snapshotter {
     const { trailingBytes } = this.#options.limits;
     const least = Math.max(oldest, raft.baseIndex);
     for (let bytes = 0; index > least && bytes < trailingBytes; index--) {
-      bytes += raft.entryAt(index)!.line.length;
+      bytes += raft.entryBytes(index);
     }
     return Math.max(index, least);
   }

@@ -30,6 +30,8 @@ export interface Worker {
 export class Turns {
   readonly #clock: Clock;
   #number = 0;
+  /** The time when somebody last began or ended a part of his work, for deadlines of seconds. */
+  now: number;
   #usedMs = 0;
   #turnMsMax = turnMsMax;
   /** Those whose time is over, in the order in which they go on. */
@@ -38,20 +40,21 @@ export class Turns {
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    this.now = clock.now();
   }
 
   /** Has a worker do a part of its work. It stops when it is over time; then its `goOn` is called in a later turn. */
   run(worker: Worker, work: () => void): void {
     if (worker.turn !== this.#number) worker.usedMs = 0;
     worker.turn = this.#number;
-    const began = this.#clock.now();
+    const began = this.now = this.#clock.now();
     const count = this.#waiting.size + (this.#waiting.has(worker) ? 0 : 1);
     const share = this.#turnMsMax / count;
     const left = Math.min(share - worker.usedMs, this.#turnMsMax - this.#usedMs);
     const least = this.#usedMs < overtimeMsMax ? workerMsMin - worker.usedMs : 0;
     worker.worksUntil = began + Math.max(left, least);
     work();
-    const ended = this.#clock.now();
+    const ended = this.now = this.#clock.now();
     worker.usedMs += ended - began;
     this.#usedMs += ended - began;
     if (ended < worker.worksUntil) return;
@@ -68,6 +71,7 @@ export class Turns {
   begin(): void {
     this.#number++;
     this.#usedMs = 0;
+    this.now = this.#clock.now();
   }
 
   /** From now on nobody has to wait, because there will be no later turn. */

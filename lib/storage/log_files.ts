@@ -31,7 +31,7 @@ export class LogFiles {
   #offsetsFrom = 1;
   /** In order. Only the last one grows. */
   #segments: Segment[] = [];
-  /** One batch is under way at a time. */
+  /** The storage does one operation at a time. */
   readonly #joiner = new Joiner(1 << 20);
 
   constructor(disk: Disk, segmentBytesMax: number) {

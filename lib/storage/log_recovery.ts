@@ -111,7 +111,8 @@ class LogReader {
 
   read(): RecoveredLog {
     const log = this.#log;
-    for (const name of this.#disk.list().filter((name) => name.startsWith("log/") && name.endsWith(".log"))) {
+    const names = this.#disk.list().filter((name) => name.startsWith("log/") && name.endsWith(".log"));
+    for (const [i, name] of names.entries()) {
       const first = firstIndexIn(name);
       if (first === null) {
         throw new FolderError(
@@ -120,7 +121,11 @@ class LogReader {
         );
       }
       if (this.#disk.readRange(name, 0, 1).length === 0) log.empty.push(name);
-      else this.#takeSegment(name, first);
+      else {this.#takeSegment(
+          name,
+          first,
+          (firstIndexIn(names[i + 1] ?? "") ?? Infinity) > this.#view.base.index + 1,
+        );}
     }
     const isBelow = !this.#isAnchored && this.#voucher.index <= this.#view.base.index;
     if (log.damage === null && (this.#conflict || isBelow)) {
@@ -138,7 +143,7 @@ class LogReader {
   }
 
   /** Reads a segment, up to the first line that does not belong. */
-  #takeSegment(name: string, first: number): void {
+  #takeSegment(name: string, first: number, isNeeded: boolean): void {
     const segment: Segment = { first, end: 0 };
     const lines = linesOf(this.#disk, name);
     let next = lines.next();
@@ -147,7 +152,12 @@ class LogReader {
     // Begun when all before it was durable.
     if (first - 1 > this.#voucher.index) this.#voucher = { index: first - 1, crc: -1, by: name };
     const isGap = this.#isAnchored && first !== this.#last.index + 1;
-    if (header !== null && header.before.index + 1 !== first) {
+    const isOther = header !== null && header.before.index + 1 !== first;
+    if (isOther && !isNeeded) {
+      this.#log.segments.push(segment); // all of it is in the snapshot
+      return;
+    }
+    if (isOther) {
       // A crash tears files and leaves some out, but it never puts one into another one's place.
       const reason = `it holds the part of the log that begins with entry ${header.before.index + 1}`;
       this.#log.damage ??= `${name} is damaged at byte 0, entry ${first}: ${reason}`;
@@ -280,9 +290,12 @@ class LogReader {
       for (const mark of marksIn(log.tail.bytes)) this.#takeMark(mark, "a mark behind it");
     }
     this.#nameDamage();
-    if (log.damage === null || this.#isAnchored) return;
+    if (log.damage === null || (this.#isAnchored && !this.#conflict)) return;
     log.lost = [...log.segments, ...log.lost]; // nothing of it goes on from the snapshot
     log.segments = [];
+    log.entries = [];
+    log.offsets = [];
+    log.tail = null;
   }
 
   /** Says what is damaged, unless that is known or nothing is. */

@@ -57,17 +57,24 @@ Deno.test("PendingRequests() waits for nothing at first", () => {
   assertEquals([pending.size, asked, outcomes], [0, 0, {}]);
 });
 
-Deno.test("PendingRequests.isBehind() tells when the oldest write has waited half of its time", () => {
+Deno.test("PendingRequests.isBehind() tells when the oldest write of the term has waited half of its time", () => {
   const { pending } = new Waiting();
-  const later = (outcome: unknown): unknown => outcome;
-  assertEquals(pending.isBehind(Infinity), false);
-  pending.addWrite({ index: 1, term: 1 }, 100, false, later);
-  pending.addWrite({ index: 2, term: 1 }, 400, false, later);
-  assertEquals([100, 600, 601].map((now) => pending.isBehind(now)), [false, false, true]);
+  const ignore = (): void => {};
+  const isBehindAt = (now: number, term = 1): boolean => {
+    pending.expire(now);
+    return pending.isBehind(term);
+  };
+  assertEquals(isBehindAt(0), false);
+  pending.addWrite({ index: 1, term: 1 }, 100, false, ignore);
+  pending.addWrite({ index: 2, term: 1 }, 400, false, ignore);
+  assertEquals([isBehindAt(100), isBehindAt(600), isBehindAt(601)], [false, false, true]);
+  assertEquals(isBehindAt(601, 2), false, "a new leadership begins without a burden");
   pending.onApplied({ index: 1, term: 1 }, null);
-  assertEquals([900, 901].map((now) => pending.isBehind(now)), [false, true]);
-  pending.expire(1400);
-  assertEquals(pending.isBehind(Infinity), false);
+  assertEquals([isBehindAt(900), isBehindAt(901)], [false, true]);
+  pending.addWrite({ index: 3, term: 2 }, 1000, false, ignore);
+  assertEquals([isBehindAt(1300, 2), isBehindAt(1301, 1)], [false, false]);
+  assertEquals(isBehindAt(1501, 2), true);
+  assertEquals(isBehindAt(2000, 2), false, "given up");
 });
 
 Deno.test("PendingRequests.onApplied() answers the writes whose entries are applied, and no others", () => {

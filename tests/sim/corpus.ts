@@ -19,4 +19,5 @@ export const corpus: ReadonlyMap<number, string> = new Map([
   [6149, "the simulator held so many packets up for longer than an election timeout that nobody could lead"],
   [7887, "the simulator took an admission that an earlier start had left for a new one"],
   [8016, "the simulator did not wait for a start with a hundred files to save"],
+  [8907, "a snapshot overtook the state file on a disk that hung: a start found a vote lost that never was"],
 ]);

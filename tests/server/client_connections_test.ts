@@ -1,0 +1,120 @@
+/**
+ * Client connections without a network: what each may hold, and that nobody who may go on is forgotten.
+ *
+ * @module
+ */
+
+import { assertEquals, assertLess } from "@std/assert";
+import type { Clock, Connection } from "../../lib/io/io.ts";
+import type { Answer } from "../../lib/server/client_connection.ts";
+import { ClientConnections } from "../../lib/server/client_connections.ts";
+import { defaultLimits, type Limits } from "../../lib/server/options.ts";
+
+/** The near end of a connection whose far end reads when it is told to. */
+class Near implements Connection {
+  readonly remote = "client";
+  bufferedBytes = 0;
+  readonly sent: Uint8Array[] = [];
+  onOpen = (): void => {};
+  onData: (bytes: Uint8Array) => void = () => {};
+  onEnd = (): void => {};
+  onDrain = (): void => {};
+  onClose: (error: Error | null) => void = () => {};
+  pause(): void {}
+  resume(): void {}
+  close(): void {}
+  destroy(): void {}
+
+  send(bytes: Uint8Array): void {
+    this.sent.push(bytes);
+    this.bufferedBytes += bytes.length;
+  }
+
+  /** The system takes some; `drain`: all. */
+  take(bytes: number): void {
+    this.bufferedBytes -= bytes;
+  }
+
+  drain(): void {
+    this.bufferedBytes = 0;
+    this.onDrain();
+  }
+}
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+const ping = bytes('{"op":"ping"}\n');
+
+class Bench {
+  now = 0;
+  readonly answers: Answer[] = [];
+  readonly connections: ClientConnections;
+
+  constructor(limits: Partial<Limits> = {}) {
+    const never = { cancel: () => {} };
+    const clock: Clock = { now: () => this.now, after: () => never, every: () => never, soon: (f) => f() };
+    this.connections = new ClientConnections({ clock, limits: { ...defaultLimits, ...limits }, delayMs: 0 }, {
+      onRequest: (_request, answer) => this.answers.push(answer),
+      onWork: () => {},
+      onGone: () => {},
+    });
+  }
+
+  accept(): Near {
+    const near = new Near();
+    this.connections.accept(near);
+    return near;
+  }
+
+  answer(text: string): void {
+    this.answers.shift()!(text);
+    this.connections.flush();
+  }
+}
+
+Deno.test("Client.flush() goes on with a client that was stopped while the node was crowded and drains when it is not", () => {
+  const bench = new Bench({ clientBytesMax: 1000 });
+  const [one, other] = [bench.accept(), bench.accept()];
+  one.onData(ping);
+  bench.answer("x".repeat(900));
+  other.onData(ping);
+  bench.answer("x".repeat(200));
+  one.take(850);
+  one.onData(ping); // it stops, for the node is crowded as long as this is not counted
+  bench.answer("x".repeat(800)); // now it is crowded indeed
+  one.drain();
+  other.drain();
+  one.onData(ping);
+  assertEquals(bench.answers.length, 1, "its next request is taken");
+});
+
+Deno.test("ClientConnections.onTick() lets nobody go who began right after the node had stood still", () => {
+  for (const [ms, line] of [[61_000, '{"op":"pi'], [601_000, ""]] as const) {
+    const bench = new Bench();
+    const early = bench.accept();
+    bench.connections.onTick(0);
+    bench.now = ms;
+    const near = line === "" ? bench.accept() : early;
+    if (line !== "") near.onData(bytes(line));
+    bench.connections.onTick(ms);
+    bench.connections.flush();
+    assertEquals(near.sent, []);
+  }
+});
+
+Deno.test("Client.push() of what nobody reads keeps little else in memory", () => {
+  const bench = new Bench();
+  const [deaf, busy] = [bench.accept(), bench.accept()];
+  for (let i = 0; i < 5000; i++) {
+    deaf.onData(ping);
+    bench.answer('{"ok":true}\n');
+    for (let k = 0; k < 4; k++) {
+      busy.onData(ping);
+      bench.answer("y".repeat(900));
+      busy.drain();
+    }
+  }
+  const buffers = new Set(deaf.sent.map(({ buffer }) => buffer));
+  let kept = 0;
+  for (const { byteLength } of buffers) kept += byteLength;
+  assertLess(kept, 2 * deaf.bufferedBytes);
+});
