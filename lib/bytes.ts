@@ -11,10 +11,13 @@ const lenient = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** All of `parts` one behind the other; of a single part that is the part itself. */
 export function concat(parts: readonly Uint8Array[]): Uint8Array {
-  if (parts.length === 1) return parts[0]!;
+  return parts.length === 1 ? parts[0]! : copyAll(parts, new Uint8Array(lengthOf(parts)));
+}
+
+function lengthOf(parts: readonly Uint8Array[]): number {
   let length = 0;
   for (const part of parts) length += part.length;
-  return copyAll(parts, new Uint8Array(length));
+  return length;
 }
 
 /** Copies `parts`, one behind the other, to the beginning of `target`. Returns what that holds of them now: all. */
@@ -105,8 +108,7 @@ export class Joiner {
 
   /** All of `parts` one behind the other; valid until the next call. */
   join(parts: readonly Uint8Array[]): Uint8Array {
-    let length = 0;
-    for (const part of parts) length += part.length;
+    const length = lengthOf(parts);
     if (length > this.#bufferBytesMax) return concat(parts);
     if (length > this.#buffer.length) {
       this.#buffer = new Uint8Array(Math.min(this.#bufferBytesMax, 2 * length));

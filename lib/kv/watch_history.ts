@@ -54,8 +54,9 @@ export class WatchHistory {
   /** The entry at `index` changed something. Indexes grow. */
   add(index: number, changes: readonly Change[]): void {
     this.#indexes.push(index);
-    this.#changes.push(changes.length === 1 ? changes[0]! : changes); // an array for each put would cost memory
-    for (const change of changes) this.#bytes += bytesOf(change);
+    const kept = changes.length === 1 ? changes[0]! : changes; // an array for each put would cost memory
+    this.#changes.push(kept);
+    this.#bytes += bytesOf(kept);
     while (this.#bytes > this.#bytesMax) this.#dropOldest();
   }
 
@@ -83,16 +84,13 @@ export class WatchHistory {
   /** The entry at a position before the end; null: it is not kept any more. */
   at(position: number): ChangedEntry | null {
     const at = position - this.#offset;
-    return at < this.#start ? null : { index: this.#indexes[at]!, changes: this.#changesAt(at) };
-  }
-
-  #changesAt(at: number): readonly Change[] {
+    if (at < this.#start) return null;
     const changes = this.#changes[at]!;
-    return "type" in changes ? [changes] : changes;
+    return { index: this.#indexes[at]!, changes: "type" in changes ? [changes] : changes };
   }
 
   #dropOldest(): void {
-    for (const change of this.#changesAt(this.#start)) this.#bytes -= bytesOf(change);
+    this.#bytes -= bytesOf(this.#changes[this.#start]!);
     this.#floor = this.#indexes[this.#start]!;
     this.#changes[this.#start++] = dropped; // or its texts would stay
     if (this.#start < 1024 || this.#start < this.#indexes.length / 2) return;
@@ -105,6 +103,7 @@ export class WatchHistory {
 
 const dropped: readonly Change[] = [];
 
-function bytesOf(change: Change): number {
-  return changeBytes + 2 * change.key.length + (change.type === "put" ? 2 * change.value.length : 0);
+function bytesOf(changes: Change | readonly Change[]): number {
+  if (!("type" in changes)) return changes.reduce((sum, change) => sum + bytesOf(change), 0);
+  return changeBytes + 2 * changes.key.length + (changes.type === "put" ? 2 * changes.value.length : 0);
 }

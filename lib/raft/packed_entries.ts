@@ -36,7 +36,10 @@ export class PackedEntries {
   /** Adds an entry, which must follow the last one. */
   add({ index, term, line }: Entry): void {
     const last = this.#runs.at(-1);
-    assert(last === undefined || index === this.lastIndex + 1, `entry ${index} follows ${this.lastIndex}`);
+    assert(
+      last === undefined || index === this.lastIndex + 1,
+      () => `entry ${index} follows ${this.lastIndex}`,
+    );
     const { buffer, byteOffset: from } = line;
     const end = from + line.length;
     const isBehind = last !== undefined && last.buffer === buffer && last.ends.at(-1) === from;
@@ -84,7 +87,7 @@ export class PackedEntries {
     }
     const run = this.#runs[low];
     const isHere = run !== undefined && index >= run.first && index < run.first + run.ends.length;
-    assert(isHere, `entry ${index} is among those up to ${this.lastIndex}`);
+    assert(isHere, () => `entry ${index} is among those up to ${this.lastIndex}`);
     return run;
   }
 }

@@ -73,7 +73,7 @@ export class Clients {
       clientAddressOf: (id) => node.clientAddressOf(id),
       ageMs: () => this.#freshness.ageMs(clock.now()),
       isDiskFull: () => node.isDiskFull(),
-      isOverloaded: () => node.isOverloaded(),
+      isOverloaded: () => node.isOverloaded() || this.#pending.isBehind(node.raft.currentTerm),
       status: () => node.status({ connections: this.connections.size, watches: this.#watches.size }),
     };
     this.connections = new ClientConnections({ clock, limits, delayMs: timing.clientDelayMs }, {

@@ -47,7 +47,7 @@ export interface RequestContext {
   ageMs(): number | null;
   /** The disk has no room: no new writes. */
   isDiskFull(): boolean;
-  /** The disk is as far behind as it may be, or the node is stopping: no new writes. */
+  /** The disk, or the cluster, is as far behind as it may be, or the node is stopping: no new writes. */
   isOverloaded(): boolean;
   status(): StatusReply;
 }
@@ -105,9 +105,7 @@ function write({ id, command }: WriteRequest, { context, caller, answer, trace }
   const isLeader = context.raft.role === "leader";
   if (isLeader && context.isDiskFull()) return answer(errorReply(id, diskFull(), trace?.report()));
   if (isLeader && needsLogTime(command)) command.logTime = context.expiry.logTime();
-  const isBehind = context.pending.isBehind(context.raft.currentTerm);
-  const isOverloaded = isLeader && (context.isOverloaded() || isBehind);
-  const place = isOverloaded ? "busy" : context.raft.propose(command);
+  const place = isLeader && context.isOverloaded() ? "busy" : context.raft.propose(command);
   if (typeof place === "string") return answer(errorReply(id, refusal(place, context), trace?.report()));
   caller.lastWriteIndex = place.index;
   if (trace !== null) context.traces.add(place.index, trace);

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { decodeText } from "../bytes.ts";
 import { crcToHex } from "../crc32.ts";
 import { isSealed, sealLine } from "../raft/entry.ts";
 import type { HardState, Member, NodeId } from "../raft/types.ts";
@@ -201,8 +202,6 @@ export function isEntryLine(line: Uint8Array): boolean {
   return line[19] === 0x70; // the p of {"crc":"........","prev":
 }
 
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
 /** A sealed line with these fields. */
 export function seal(fields: Record<string, unknown>): Uint8Array {
   return sealLine(JSON.stringify(fields).slice(1));
@@ -212,7 +211,7 @@ export function seal(fields: Record<string, unknown>): Uint8Array {
 export function unseal(line: Uint8Array): Record<string, unknown> | null {
   if (!isSealed(line)) return null;
   try {
-    const fields: unknown = JSON.parse(decoder.decode(line));
+    const fields: unknown = JSON.parse(decodeText(line));
     return typeof fields === "object" && fields !== null ? fields as Record<string, unknown> : null;
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof TypeError) return null;

@@ -14,7 +14,7 @@
  * @module
  */
 
-import { concat } from "../bytes.ts";
+import { concat, decodeText } from "../bytes.ts";
 import { crc32, crcToHex } from "../crc32.ts";
 import { isConfiguration } from "../raft/entry.ts";
 import type { SnapshotMetadata } from "../raft/types.ts";
@@ -33,7 +33,6 @@ export interface SnapshotContents {
 }
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const newline = 10;
 
 /** The bytes of a snapshot, piece by piece, each a little more than a block. */
@@ -184,7 +183,7 @@ export class SnapshotReader {
 /** Hands on the lines of a whole block. */
 function handOn(bytes: Uint8Array, onLine: (line: unknown) => string | null): string | null {
   try {
-    for (const line of decoder.decode(bytes).split("\n")) {
+    for (const line of decodeText(bytes).split("\n")) {
       if (line === "") continue; // behind the last newline
       const problem = onLine(JSON.parse(line));
       if (problem !== null) return problem;
