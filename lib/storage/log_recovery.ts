@@ -121,11 +121,10 @@ class LogReader {
         );
       }
       if (this.#disk.readRange(name, 0, 1).length === 0) log.empty.push(name);
-      else {this.#takeSegment(
-          name,
-          first,
-          (firstIndexIn(names[i + 1] ?? "") ?? Infinity) > this.#view.base.index + 1,
-        );}
+      else {
+        const next = firstIndexIn(names[i + 1] ?? "") ?? Infinity;
+        this.#takeSegment(name, first, next <= this.#view.base.index + 1);
+      }
     }
     const isBelow = !this.#isAnchored && this.#voucher.index <= this.#view.base.index;
     if (log.damage === null && (this.#conflict || isBelow)) {
@@ -142,8 +141,8 @@ class LogReader {
     return log;
   }
 
-  /** Reads a segment, up to the first line that does not belong. */
-  #takeSegment(name: string, first: number, isNeeded: boolean): void {
+  /** Reads a segment, up to the first line that does not belong. `isBelow`: by its place all of it is in the snapshot. */
+  #takeSegment(name: string, first: number, isBelow: boolean): void {
     const segment: Segment = { first, end: 0 };
     const lines = linesOf(this.#disk, name);
     let next = lines.next();
@@ -153,15 +152,17 @@ class LogReader {
     if (first - 1 > this.#voucher.index) this.#voucher = { index: first - 1, crc: -1, by: name };
     const isGap = this.#isAnchored && first !== this.#last.index + 1;
     const isOther = header !== null && header.before.index + 1 !== first;
-    if (isOther && !isNeeded) {
-      this.#log.segments.push(segment); // all of it is in the snapshot
+    if (isOther && isBelow && !this.#reachesBehindBase(lines)) {
+      this.#log.segments.push(segment);
       return;
     }
     if (isOther) {
       // A crash tears files and leaves some out, but it never puts one into another one's place.
       const reason = `it holds the part of the log that begins with entry ${header.before.index + 1}`;
       this.#log.damage ??= `${name} is damaged at byte 0, entry ${first}: ${reason}`;
-      this.#bad ??= { reason };
+      if (!isBelow) this.#bad ??= { reason };
+      this.#log.lost.push(segment);
+      return;
     }
     if (this.#bad !== null || isGap) {
       this.#bad ??= {
@@ -185,6 +186,15 @@ class LogReader {
       if (reason !== null) this.#takeRest(line, segment);
       segment.end += line.length;
     }
+  }
+
+  /** Whether lines hold an entry that is not in the snapshot. */
+  #reachesBehindBase(lines: Iterable<Uint8Array>): boolean {
+    for (const line of lines) {
+      const entry = decodeEntry(line);
+      if (typeof entry !== "string" && entry.index > this.#view.base.index) return true;
+    }
+    return false;
   }
 
   /** Takes what follows, in one line with it, an entry below the snapshot that has lost its newline. */

@@ -16,6 +16,10 @@ export const corpus: ReadonlyMap<number, string> = new Map([
   [3371, "a start took two segments in each other's place for a torn one, and lost an entry"],
   [4047, "a leader took more writes than it finished in time, until it finished none in time"],
   [5012, "the simulator's clients tried nodes that are down for too long"],
+  [
+    5395,
+    "a start took the last segment, in the place of one that it did not need, for needless, and lost an entry",
+  ],
   [6149, "the simulator held so many packets up for longer than an election timeout that nobody could lead"],
   [7887, "the simulator took an admission that an earlier start had left for a new one"],
   [8016, "the simulator did not wait for a start with a hundred files to save"],

@@ -192,6 +192,20 @@ Deno.test("open() takes no harm from segments in each other's place when the sna
   }
 });
 
+Deno.test("open() finds the last segment in the place of a needless one, in whose stead it has nothing", () => {
+  const { folder, entries } = stopped([2, 2, 1], 400);
+  putSnapshots(folder, entries, 4);
+  const [, one, other] = folder.disk.list().filter((name) => name.startsWith("log/"));
+  folder.put(one!, folder.disk.read(other!)!);
+  folder.put(other!, new Uint8Array());
+  const fields = new TextDecoder().decode(folder.disk.read(stateName)!.subarray(17))
+    .replace(/"synced":5,"at":"\w+"/, `"synced":0,"at":"00000000"`);
+  folder.put(stateName, sealLine(fields.trimEnd().slice(1)));
+  const { found } = open(folder);
+  assert(found.damage !== null);
+  assertEquals(found.entries, []);
+});
+
 Deno.test("open() of segments in each other's place gives up a log that goes another way than the snapshot", () => {
   const common = entriesAfter(null, { count: 2, term: 1 });
   const stale = entriesAfter(common[1]!, { count: 1, term: 1, size: 50 });
