@@ -24,4 +24,6 @@ export const corpus: ReadonlyMap<number, string> = new Map([
   [7887, "the simulator took an admission that an earlier start had left for a new one"],
   [8016, "the simulator did not wait for a start with a hundred files to save"],
   [8907, "a snapshot overtook the state file on a disk that hung: a start found a vote lost that never was"],
+  [9371, "the simulator forgot what a slow disk had begun when a node started beside it"],
+  [10278, "the simulator let packets between two slow hosts take minutes"],
 ]);

@@ -128,9 +128,11 @@ export class FakeNetwork {
   /** How long the next packet takes. */
   latency(from: string, to: string): number {
     const { latencyMsMin, latencyMsMean, tailChance, tailMsMax } = this.faults;
-    let ms = latencyMsMin + this.random.exponential(latencyMsMean);
-    if (this.random.chance(tailChance) && this.mayStall) ms += this.random.between(0, tailMsMax);
-    return ms * (this.#slowHosts.get(from) ?? 1) * (this.#slowHosts.get(to) ?? 1);
+    // Of two slow hosts the slower one decides: multiplied, a packet would still be on its way long after both are well.
+    const slowness = Math.max(this.#slowHosts.get(from) ?? 1, this.#slowHosts.get(to) ?? 1);
+    const ms = (latencyMsMin + this.random.exponential(latencyMsMean)) * slowness;
+    const hangs = this.random.chance(tailChance) && this.mayStall;
+    return ms + (hangs ? this.random.between(0, tailMsMax) : 0);
   }
 
   #connect(host: string, life: Life, address: string): Connection {

@@ -232,8 +232,9 @@ class Run {
     this.clients[0]!.probe(() => isWritten = true);
     for (;;) {
       // Nor is a start that has much to repair on such a disk held against the protocol.
-      if (nodes.some(({ server }) => server?.isReady === false)) healedAt = this.world.scheduler.now;
-      const ms = this.world.scheduler.now - healedAt;
+      const { now } = this.world.scheduler;
+      if (nodes.some(({ server }) => server?.isReady === false)) healedAt = Math.max(healedAt, now);
+      const ms = now - healedAt;
       // By then nobody follows a leader that was there before and is not heard any more.
       const isSettledNow = isSettled(this.cluster, nodes, ms > 2 * electionTimeoutMaxMs);
       if (isSettledNow && !hasSettled) {
