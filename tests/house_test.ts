@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { engineFlags } from "../lib/cli/program.ts";
 import { version } from "../lib/version.ts";
 import { problemWith, sectionOf } from "../tools/release.ts";
 
@@ -41,6 +42,13 @@ Deno.test("deno.json describes each task, and each finds out for itself where JS
     assertMatch(task.description, /^[A-Z].{10,}/, name);
     assertStringIncludes(task.command, "JSR_URL=$(deno run -A tools/jsr_url.ts)", name);
   }
+});
+
+Deno.test("engineFlags are those of every way to start the program", async () => {
+  for (const task of ["dev", "kvapp", "compile"]) {
+    assertStringIncludes(config.tasks[task].command, engineFlags);
+  }
+  assertStringIncludes(await Deno.readTextFile(new URL("bench/vs_etcd.sh", root)), engineFlags);
 });
 
 Deno.test("tools/offline has the version of each JSR package that deno.json asks for", async () => {

@@ -11,6 +11,7 @@
 
 import { parseArgs } from "@std/cli/parse-args";
 import { emptyDir, ensureDir } from "@std/fs";
+import { engineFlags } from "../lib/cli/program.ts";
 
 /** What Deno calls a platform, and what people call it. */
 const targets: Record<string, string> = {
@@ -53,7 +54,7 @@ async function pack(target: string, version: string): Promise<string> {
   for (const document of documents) await Deno.copyFile(document, `${folder}/${name}/${document}`);
   await run(
     Deno.execPath(),
-    ["compile", "-A", "--no-check", "--target", target, "-o", executable, "main.ts"],
+    ["compile", engineFlags, "-A", "--no-check", "--target", target, "-o", executable, "main.ts"],
     ".",
   );
   if (target === Deno.build.target) await run(`${Deno.cwd()}/${executable}`, ["--version"], ".");

@@ -7,11 +7,12 @@
 import { assertEquals } from "@std/assert";
 import { fileURLToPath } from "node:url";
 import { claimPorts, isFree } from "../../lib/chaos/ports.ts";
+import { engineFlags } from "../../lib/cli/program.ts";
 
 const main = fileURLToPath(new URL("../../main.ts", import.meta.url));
 
 /** The words that start `kvapp`; its arguments follow. */
-export const kvappWords: readonly string[] = [Deno.execPath(), "run", "-A", main];
+export const kvappWords: readonly string[] = [Deno.execPath(), "run", engineFlags, "-A", main];
 
 /** How a command ended. */
 export interface Ended {
