@@ -129,7 +129,7 @@ export class Cluster {
   /** After an event: whoever has been admitted again lacks nothing any more. */
   noteAdmissions(): void {
     for (const node of this.nodes) {
-      if (!node.hasLost || node.server === null || !node.server.isAdmitted) continue;
+      if (!node.hasLost || node.server?.isAdmitted !== true || !node.server.isReady) continue;
       node.hasLost = false;
       this.#damaged.delete(node);
     }

@@ -26,4 +26,5 @@ export const corpus: ReadonlyMap<number, string> = new Map([
   [8907, "a snapshot overtook the state file on a disk that hung: a start found a vote lost that never was"],
   [9371, "the simulator forgot what a slow disk had begun when a node started beside it"],
   [10278, "the simulator let packets between two slow hosts take minutes"],
+  [17144, "the simulator took a folder for whole whose start had not yet made it so"],
 ]);
