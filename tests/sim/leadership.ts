@@ -205,7 +205,9 @@ export class Leadership {
     for (const other of this.#nodes) {
       const { incarnation } = this.#states.get(other.id)?.options ?? {};
       const isKnown = incarnation !== undefined && state.peerIncarnations.get(other.id) === incarnation;
-      if (isKnown || !this.#isDamaged(other)) checkMatch(name, state, other);
+      // What a start finds whole it makes durable before it speaks.
+      const isStarting = other.server?.isReady === false;
+      if (!this.#isDamaged(other) || (isKnown && !isStarting)) checkMatch(name, state, other);
     }
     for (const { transfer } of leader.progress.values()) {
       if (transfer === null) continue;
