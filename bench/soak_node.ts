@@ -8,6 +8,7 @@
 
 import { main } from "../lib/cli/cli.ts";
 import { defaultLimits, type Limits } from "../lib/server/options.ts";
+import { kvappWords } from "../tests/cli/processes.ts";
 
 /** What a test cluster takes before its arguments, so that its nodes tell this. */
 export const soakNode: readonly [string, ...string[]] = [
@@ -88,5 +89,5 @@ if (import.meta.main) {
       console.error(mark + JSON.stringify(figures));
     }, giveBackMs);
   }, tellMs);
-  Deno.exit(await main(Deno.args.slice(4))); // deno run -A main.ts serve ...
+  Deno.exit(await main(Deno.args.slice(kvappWords.length)));
 }

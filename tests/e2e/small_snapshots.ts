@@ -7,6 +7,7 @@
 
 import { main } from "../../lib/cli/cli.ts";
 import { defaultLimits } from "../../lib/server/options.ts";
+import { kvappWords } from "../cli/processes.ts";
 
 /** What a test cluster takes before its arguments, to run with these bounds. */
 export const smallSnapshots: readonly [string, ...string[]] = [
@@ -22,5 +23,5 @@ export const snapshotEntries = 400;
 if (import.meta.main) {
   const log = { snapshotLogBytes: 256 << 10, segmentBytesMax: 64 << 10, trailingBytes: 16 << 10 };
   Object.assign(defaultLimits, { snapshotEntries, ...log });
-  Deno.exit(await main(Deno.args.slice(4))); // deno run -A main.ts serve ...
+  Deno.exit(await main(Deno.args.slice(kvappWords.length)));
 }

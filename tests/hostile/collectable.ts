@@ -6,6 +6,7 @@
  */
 
 import { main } from "../../lib/cli/cli.ts";
+import { kvappWords } from "../cli/processes.ts";
 
 /** What a test cluster takes before its arguments, so that its nodes can be told to collect garbage. */
 export const collectable: readonly [string, ...string[]] = [
@@ -19,5 +20,5 @@ export const collectable: readonly [string, ...string[]] = [
 if (import.meta.main) {
   const { gc } = globalThis as unknown as { gc(): void };
   if (Deno.build.os === "linux") Deno.addSignalListener("SIGUSR2", () => gc());
-  Deno.exit(await main(Deno.args.slice(4))); // deno run -A main.ts serve ...
+  Deno.exit(await main(Deno.args.slice(kvappWords.length)));
 }
