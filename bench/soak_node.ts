@@ -7,6 +7,7 @@
  */
 
 import { main } from "../lib/cli/cli.ts";
+import { engineFlags } from "../lib/cli/program.ts";
 import { defaultLimits, type Limits } from "../lib/server/options.ts";
 import { kvappWords } from "../tests/cli/processes.ts";
 
@@ -15,7 +16,7 @@ export const soakNode: readonly [string, ...string[]] = [
   Deno.execPath(),
   "run",
   "-A",
-  "--v8-flags=--expose-gc",
+  `${engineFlags},--expose-gc`,
   new URL(import.meta.url).pathname,
 ];
 

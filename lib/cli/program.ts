@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
  * objects: V8 takes it for old and makes it old from the start, and it then keeps alive whatever it refers to until
  * the next collection of everything. ARCHITECTURE.md has the figures.
  */
-export const engineFlags = "--v8-flags=--no-allocation-site-pretenuring,--min-semi-space-size=32";
+export const engineFlags = "--v8-flags=--no-allocation-site-pretenuring";
 
 /** The words of a command line that start this program; its arguments follow. The executable has the flags in itself. */
 export function programWords(): string[] {

@@ -52,7 +52,7 @@ export interface RecoveredLog {
   empty: string[];
   /** What follows the good part in the last segment, to be saved aside and cut, and what is wrong there. */
   tail: { bytes: Uint8Array; reason: string } | null;
-  /** Segments behind the good part, to be saved aside and removed. */
+  /** Segments that are not, or not behind, the good part, to be saved aside and removed. */
   lost: Segment[];
   /** Something vouches for entries that are not in the good part: in words, where and what. */
   damage: string | null;
@@ -151,14 +151,12 @@ class LogReader {
     // Begun when all before it was durable.
     if (first - 1 > this.#voucher.index) this.#voucher = { index: first - 1, crc: -1, by: name };
     const isGap = this.#isAnchored && first !== this.#last.index + 1;
-    const isOther = header !== null && header.before.index + 1 !== first;
-    if (isOther && isBelow && !this.#reachesBehindBase(lines)) {
-      this.#log.segments.push(segment);
-      return;
-    }
+    // A crash tears files and leaves some out, but it never puts one into another one's place.
+    const isOther = header === null ? isSealed(next.value!) : header.before.index + 1 !== first;
     if (isOther) {
-      // A crash tears files and leaves some out, but it never puts one into another one's place.
-      const reason = `it holds the part of the log that begins with entry ${header.before.index + 1}`;
+      const reason = header === null
+        ? "it does not begin as a part of the log does"
+        : `it holds the part of the log that begins with entry ${header.before.index + 1}`;
       this.#log.damage ??= `${name} is damaged at byte 0, entry ${first}: ${reason}`;
       if (!isBelow) this.#bad ??= { reason };
       this.#log.lost.push(segment);
@@ -186,15 +184,6 @@ class LogReader {
       if (reason !== null) this.#takeRest(line, segment);
       segment.end += line.length;
     }
-  }
-
-  /** Whether lines hold an entry that is not in the snapshot. */
-  #reachesBehindBase(lines: Iterable<Uint8Array>): boolean {
-    for (const line of lines) {
-      const entry = decodeEntry(line);
-      if (typeof entry !== "string" && entry.index > this.#view.base.index) return true;
-    }
-    return false;
   }
 
   /** Takes what follows, in one line with it, an entry below the snapshot that has lost its newline. */

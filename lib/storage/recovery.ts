@@ -129,6 +129,8 @@ function describeRest({ tail, lost, damage, isObsolete, segments }: RecoveredLog
         : `what follows the damage in ${segmentName(first)}, ${bytes}, is moved to damaged/`,
     );
   }
-  for (const { first } of lost) notes.push(`${segmentName(first)}, behind the damage, is moved to damaged/`);
+  for (const { first } of lost) {
+    notes.push(`${segmentName(first)}, which is not a part of the log any more, is moved to damaged/`);
+  }
   return notes;
 }

@@ -6,6 +6,7 @@
  */
 
 import { main } from "../../lib/cli/cli.ts";
+import { engineFlags } from "../../lib/cli/program.ts";
 import { defaultLimits } from "../../lib/server/options.ts";
 import { kvappWords } from "../cli/processes.ts";
 
@@ -13,6 +14,7 @@ import { kvappWords } from "../cli/processes.ts";
 export const smallSnapshots: readonly [string, ...string[]] = [
   Deno.execPath(),
   "run",
+  engineFlags,
   "-A",
   new URL(import.meta.url).pathname,
 ];

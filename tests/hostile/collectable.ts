@@ -6,6 +6,7 @@
  */
 
 import { main } from "../../lib/cli/cli.ts";
+import { engineFlags } from "../../lib/cli/program.ts";
 import { kvappWords } from "../cli/processes.ts";
 
 /** What a test cluster takes before its arguments, so that its nodes can be told to collect garbage. */
@@ -13,7 +14,7 @@ export const collectable: readonly [string, ...string[]] = [
   Deno.execPath(),
   "run",
   "-A",
-  "--v8-flags=--expose-gc",
+  `${engineFlags},--expose-gc`,
   new URL(import.meta.url).pathname,
 ];
 

@@ -128,7 +128,8 @@ export class FakeNetwork {
   /** How long the next packet takes. */
   latency(from: string, to: string): number {
     const { latencyMsMin, latencyMsMean, tailChance, tailMsMax } = this.faults;
-    // Of two slow hosts the slower one decides: multiplied, a packet would still be on its way long after both are well.
+    // Of two slow hosts the slower one decides, and what hangs does not hang longer: all of it multiplied, a packet would
+    // still be on its way long after both are well.
     const slowness = Math.max(this.#slowHosts.get(from) ?? 1, this.#slowHosts.get(to) ?? 1);
     const ms = (latencyMsMin + this.random.exponential(latencyMsMean)) * slowness;
     const hangs = this.random.chance(tailChance) && this.mayStall;

@@ -8,6 +8,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { sealLine } from "../../lib/raft/entry.ts";
 import type { Entry } from "../../lib/raft/types.ts";
+import { segmentName } from "../../lib/storage/formats.ts";
 import {
   entriesAfter,
   Folder,
@@ -37,6 +38,17 @@ function stopped(batches: number[], segmentBytesMax = 1 << 20): { folder: Folder
   }
   folder.do((done) => storage.close(done));
   return { folder, entries };
+}
+
+function logNames(folder: Folder): string[] {
+  return folder.disk.list().filter((name) => name.startsWith("log/"));
+}
+
+/** As after a crash: the state file vouches for nothing of the log. */
+function forgetMark(folder: Folder): void {
+  const fields = new TextDecoder().decode(folder.disk.read(stateName)!.subarray(17));
+  const forgotten = fields.replace(/"synced":\d+,"at":"\w+"/, `"synced":0,"at":"00000000"`);
+  folder.put(stateName, sealLine(forgotten.trimEnd().slice(1)));
 }
 
 /** Where an entry stands in a file. */
@@ -158,18 +170,12 @@ Deno.test("open() finds segments that stand in each other's place, with and with
     for (const [one, other] of [[0, 2], [0, 1], [1, 2]]) {
       for (const isClean of [true, false]) {
         const { folder, entries } = stopped([2, 2, 1], options.segmentBytesMax);
-        const state = folder.disk.read(stateName)!;
         if (snapshot > 0) putSnapshots(folder, entries, snapshot);
-        const names = folder.disk.list().filter((name) => name.startsWith("log/"));
+        const names = logNames(folder);
         const [a, b] = [folder.disk.read(names[one!]!)!, folder.disk.read(names[other!]!)!];
         folder.put(names[one!]!, b);
         folder.put(names[other!]!, a);
-        // After a crash the state file vouches for nothing of it.
-        const fields = new TextDecoder().decode(state.subarray(17)).replace(
-          /"synced":5,"at":"\w+"/,
-          `"synced":0,"at":"00000000"`,
-        );
-        if (!isClean) folder.put(stateName, sealLine(fields.trimEnd().slice(1)));
+        if (!isClean) forgetMark(folder);
         // With a snapshot of entry 3 the first segment is needless, whatever stands in its place.
         const isNeedless = snapshot === 3 && one === 0 && other === 2;
         const kept = isNeedless ? 4 : Math.max(snapshot, one === 0 ? 0 : 2);
@@ -179,31 +185,50 @@ Deno.test("open() finds segments that stand in each other's place, with and with
   }
 });
 
-Deno.test("open() takes no harm from segments in each other's place when the snapshot has all of them", () => {
+Deno.test("open() loses nothing to segments in each other's place that the snapshot has, and says that they are", () => {
   for (const snapshot of [4, 5]) {
     const { folder, entries } = stopped([2, 2, 2, 1], 400);
     putSnapshots(folder, entries, snapshot);
-    const [one, other] = folder.disk.list().filter((name) => name.startsWith("log/"));
+    const [one, other] = logNames(folder);
     const [a, b] = [folder.disk.read(one!)!, folder.disk.read(other!)!];
     folder.put(one!, b);
     folder.put(other!, a);
-    const { found } = open(folder);
-    assertEquals([found.damage, lines(found.entries)], [null, lines(entries.slice(snapshot))]);
+    opensTo(folder, entries.slice(snapshot), { segmentBytesMax: 400, before: entries.at(-1)! });
   }
 });
 
 Deno.test("open() finds the last segment in the place of a needless one, in whose stead it has nothing", () => {
   const { folder, entries } = stopped([2, 2, 1], 400);
   putSnapshots(folder, entries, 4);
-  const [, one, other] = folder.disk.list().filter((name) => name.startsWith("log/"));
-  folder.put(one!, folder.disk.read(other!)!);
+  forgetMark(folder);
+  const [, one, other] = logNames(folder);
+  const last = folder.disk.read(other!)!;
+  folder.put(one!, last);
   folder.put(other!, new Uint8Array());
-  const fields = new TextDecoder().decode(folder.disk.read(stateName)!.subarray(17))
-    .replace(/"synced":5,"at":"\w+"/, `"synced":0,"at":"00000000"`);
-  folder.put(stateName, sealLine(fields.trimEnd().slice(1)));
   const { found } = open(folder);
   assert(found.damage !== null);
   assertEquals(found.entries, []);
+  assert(
+    [...savedAside(folder).values()].some((bytes) => `${bytes}` === `${last}`),
+    "it is kept for a person to look at",
+  );
+});
+
+Deno.test("open() finds a needless segment in the place of one that is needed, beside an empty one that a cut left", () => {
+  const { folder, entries } = stopped([2, 3], 400);
+  putSnapshots(folder, entries, 3);
+  forgetMark(folder);
+  const [one, other] = logNames(folder);
+  folder.put(other!, folder.disk.read(one!)!);
+  folder.put(segmentName(4), new Uint8Array());
+  opensTo(folder, [], { segmentBytesMax: 400, before: entries[2]! });
+});
+
+Deno.test("open() finds another file's whole line where the log's last segment should begin", () => {
+  const { folder, entries } = stopped([2, 2, 1], 400);
+  forgetMark(folder);
+  folder.put(logNames(folder)[2]!, folder.disk.read(stateName)!);
+  opensTo(folder, entries.slice(0, 4), { segmentBytesMax: 400, before: entries[3]! });
 });
 
 Deno.test("open() of segments in each other's place gives up a log that goes another way than the snapshot", () => {
