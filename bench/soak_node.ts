@@ -7,18 +7,11 @@
  */
 
 import { main } from "../lib/cli/cli.ts";
-import { engineFlags } from "../lib/cli/program.ts";
 import { defaultLimits, type Limits } from "../lib/server/options.ts";
-import { kvappWords } from "../tests/cli/processes.ts";
+import { wrappedArguments, wrapperWords } from "../tests/cli/processes.ts";
 
 /** What a test cluster takes before its arguments, so that its nodes tell this. */
-export const soakNode: readonly [string, ...string[]] = [
-  Deno.execPath(),
-  "run",
-  "-A",
-  `${engineFlags},--expose-gc`,
-  new URL(import.meta.url).pathname,
-];
+export const soakNode: readonly [string, ...string[]] = wrapperWords(import.meta.url, "--expose-gc");
 
 /** What a node tells of its inside. */
 export interface InnerFigures {
@@ -90,5 +83,5 @@ if (import.meta.main) {
       console.error(mark + JSON.stringify(figures));
     }, giveBackMs);
   }, tellMs);
-  Deno.exit(await main(Deno.args.slice(kvappWords.length)));
+  Deno.exit(await main(wrappedArguments()));
 }

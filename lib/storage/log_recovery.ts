@@ -126,8 +126,8 @@ class LogReader {
         this.#takeSegment(name, first, next <= this.#view.base.index + 1);
       }
     }
-    const isBelow = !this.#isAnchored && this.#voucher.index <= this.#view.base.index;
-    if (log.damage === null && (this.#conflict || isBelow)) {
+    const endsBelow = !this.#isAnchored && this.#voucher.index <= this.#view.base.index;
+    if (log.damage === null && (this.#conflict || endsBelow)) {
       // A conflicting log is that of a leader which lost its office: nothing of it behind the snapshot was committed.
       log.isObsolete = true;
       log.segments.push(...log.lost);

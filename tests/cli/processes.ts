@@ -14,6 +14,16 @@ const main = fileURLToPath(new URL("../../main.ts", import.meta.url));
 /** The words that start `kvapp`; its arguments follow. */
 export const kvappWords: readonly string[] = [Deno.execPath(), "run", engineFlags, "-A", main];
 
+/** The words that run a module on `kvappWords` and what follows them; `flags` are more of the engine's. */
+export function wrapperWords(url: string, ...flags: string[]): readonly [string, ...string[]] {
+  return [Deno.execPath(), "run", [engineFlags, ...flags].join(","), "-A", fileURLToPath(url)];
+}
+
+/** In such a module: the arguments of `kvapp`. */
+export function wrappedArguments(): string[] {
+  return Deno.args.slice(kvappWords.length);
+}
+
 /** How a command ended. */
 export interface Ended {
   code: number;

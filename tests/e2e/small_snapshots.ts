@@ -6,18 +6,11 @@
  */
 
 import { main } from "../../lib/cli/cli.ts";
-import { engineFlags } from "../../lib/cli/program.ts";
 import { defaultLimits } from "../../lib/server/options.ts";
-import { kvappWords } from "../cli/processes.ts";
+import { wrappedArguments, wrapperWords } from "../cli/processes.ts";
 
 /** What a test cluster takes before its arguments, to run with these bounds. */
-export const smallSnapshots: readonly [string, ...string[]] = [
-  Deno.execPath(),
-  "run",
-  engineFlags,
-  "-A",
-  new URL(import.meta.url).pathname,
-];
+export const smallSnapshots: readonly [string, ...string[]] = wrapperWords(import.meta.url);
 
 /** Entries after which a snapshot is due; each node waits up to a quarter longer. */
 export const snapshotEntries = 400;
@@ -25,5 +18,5 @@ export const snapshotEntries = 400;
 if (import.meta.main) {
   const log = { snapshotLogBytes: 256 << 10, segmentBytesMax: 64 << 10, trailingBytes: 16 << 10 };
   Object.assign(defaultLimits, { snapshotEntries, ...log });
-  Deno.exit(await main(Deno.args.slice(kvappWords.length)));
+  Deno.exit(await main(wrappedArguments()));
 }

@@ -6,20 +6,13 @@
  */
 
 import { main } from "../../lib/cli/cli.ts";
-import { engineFlags } from "../../lib/cli/program.ts";
-import { kvappWords } from "../cli/processes.ts";
+import { wrappedArguments, wrapperWords } from "../cli/processes.ts";
 
 /** What a test cluster takes before its arguments, so that its nodes can be told to collect garbage. */
-export const collectable: readonly [string, ...string[]] = [
-  Deno.execPath(),
-  "run",
-  "-A",
-  `${engineFlags},--expose-gc`,
-  new URL(import.meta.url).pathname,
-];
+export const collectable: readonly [string, ...string[]] = wrapperWords(import.meta.url, "--expose-gc");
 
 if (import.meta.main) {
   const { gc } = globalThis as unknown as { gc(): void };
   if (Deno.build.os === "linux") Deno.addSignalListener("SIGUSR2", () => gc());
-  Deno.exit(await main(Deno.args.slice(kvappWords.length)));
+  Deno.exit(await main(wrappedArguments()));
 }

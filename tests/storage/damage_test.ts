@@ -107,7 +107,7 @@ Deno.test("open() of a damaged folder keeps term, vote and the good part, and sa
 Deno.test("open() saves and removes the segments behind the damage", () => {
   const options = { segmentBytesMax: 400 };
   const { folder, entries } = stopped([2, 2, 2, 2], options.segmentBytesMax);
-  const names = folder.disk.list().filter((name) => name.startsWith("log/"));
+  const names = logNames(folder);
   assertEquals(names.length, 4);
   const { bytes, start } = rot(folder, names[1]!, entries[3]!);
   const later = names.slice(2).map((name) => folder.disk.read(name)!);
@@ -134,7 +134,7 @@ Deno.test("open() cuts where a mark names another entry, not where that mark sta
 Deno.test("open() cuts where the header of a later segment names another entry", () => {
   const options = { segmentBytesMax: 400 };
   const { folder, entries } = stopped([2, 2, 2], options.segmentBytesMax);
-  const names = folder.disk.list().filter((name) => name.startsWith("log/"));
+  const names = logNames(folder);
   const [, second, third] = names.map((name) => folder.disk.read(name)!);
   const text = new TextDecoder().decode(third!.subarray(18, third!.indexOf(10)));
   const crc = entries[3]!.crc.toString(16).padStart(8, "0");
@@ -245,7 +245,7 @@ Deno.test("open() of segments in each other's place gives up a log that goes ano
   }
   folder.do((done) => before.close(done));
   putSnapshots(folder, [...common, ...own], 3); // it came, and the process was killed before it gave the log up
-  const [, one, other] = folder.disk.list().filter((name) => name.startsWith("log/"));
+  const [, one, other] = logNames(folder);
   const [a, b] = [folder.disk.read(one!)!, folder.disk.read(other!)!];
   folder.put(one!, b);
   folder.put(other!, a);
