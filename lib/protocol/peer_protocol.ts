@@ -97,11 +97,16 @@ function withCrc(fields: object): Uint8Array {
 const crcLength = ',"crc":"00000000"}'.length;
 const crcHexFromEnd = '00000000"}\n'.length;
 
-/** Whether a line that ends with a checksum is not what was sent. One that a person types needs none. */
-function isSpoilt(line: Uint8Array): boolean {
-  const text = trimLine(line);
-  const found = /^,"crc":"(.{8})"\}$/.exec(String.fromCharCode(...text.subarray(-crcLength)));
-  return found !== null && found[1] !== crcToHex(crc32(text.subarray(0, -crcLength)));
+/**
+ * What stands before the checksum at the end of a line; null: it is not what was sent. A line that a person types needs
+ * no checksum, and is given back whole but for its end.
+ */
+function takeCrc(line: Uint8Array): { bytes: Uint8Array; hadCrc: boolean } | null {
+  const bytes = trimLine(line);
+  const found = /^,"crc":"(.{8})"\}$/.exec(String.fromCharCode(...bytes.subarray(-crcLength)));
+  if (found === null) return { bytes, hadCrc: false };
+  const before = bytes.subarray(0, -crcLength);
+  return found[1] === crcToHex(crc32(before)) ? { bytes: before, hadCrc: true } : null;
 }
 
 /** The bytes of a message: its line and, for AppendEntries and InstallSnapshot, the lines that follow as they are. */
@@ -171,10 +176,10 @@ export class PeerReader {
         ? this.#takeEntry(this.#open, line)
         : this.#takeBytes(this.#open, line);
     }
-    if (isSpoilt(line)) return "the line is not what was sent: its crc does not fit";
-    const fields = parse(line);
+    const taken = takeCrc(line);
+    if (taken === null) return "the line is not what was sent: its crc does not fit";
+    const fields = parse(taken.bytes, taken.hadCrc ? "}" : "");
     if (typeof fields === "string") return fields;
-    delete fields.crc;
     const problem = checkFields(fields);
     if (problem !== null) return problem;
     if (!isKnown && !Object.hasOwn(linkShapes, fields.type as string)) return "a hello comes first";
@@ -315,9 +320,9 @@ const shapes: Record<string, Shape> = {
   timeoutNow: envelope,
 };
 
-function parse(line: Uint8Array): Fields | string {
+function parse(bytes: Uint8Array, end: string): Fields | string {
   try {
-    const value: unknown = JSON.parse(decodeText(trimLine(line)));
+    const value: unknown = JSON.parse(decodeText(bytes) + end);
     return isObject(value) ? value : "the line is not a JSON object";
   } catch (error) {
     return `the line is not JSON: ${error instanceof Error ? error.message.slice(0, 100) : error}`;

@@ -78,17 +78,18 @@ export function crcOfLine(line: Uint8Array): number {
  */
 export function decodeEntry(line: Uint8Array): Entry | string {
   if (!isSealed(line)) return "the checksum does not match the line";
-  let fields: Record<string, unknown>;
-  try {
-    fields = JSON.parse(decodeText(line));
-  } catch (error) {
-    return `the line is not JSON: ${error instanceof Error ? error.message : error}`;
-  }
-  const { index, term, kind, command } = fields;
   const prevCrc = readHex(line, prevAt, prevEnd);
   if (prevCrc < 0 || !hasFrame(line, checkedFrom, prevAt) || !hasFrame(line, prevEnd, frame.length)) {
     return "prev is not where it belongs";
   }
+  let fields: Record<string, unknown>;
+  try {
+    // Without the checksums: V8 keeps each short text that JSON.parse finds in a table, which costs microseconds.
+    fields = JSON.parse("{" + decodeText(line.subarray(prevEnd + 2)));
+  } catch (error) {
+    return `the line is not JSON: ${error instanceof Error ? error.message : error}`;
+  }
+  const { index, term, kind, command } = fields;
   if (!isWhole(index) || index < 1) return "index is not a positive integer";
   if (!isWhole(term)) return "term is not an integer from 0";
   if (kind !== "command" && kind !== "configuration" && kind !== "noop") return "kind is unknown";

@@ -90,7 +90,7 @@ export class Log {
 
   /** Bytes of the line of the entry at `index`, which must be in the log. */
   bytesAt(index: number): number {
-    return (this.#isPacked(index) ? this.#packed.lineAt(index) : this.#known(index).line).length;
+    return this.#isPacked(index) ? this.#packed.bytesAt(index) : this.#known(index).line.length;
   }
 
   /** The entries from `first` to `last`, both included. */
