@@ -131,6 +131,11 @@ export class Server {
     return this.#storage.hardState.admittedIndex > 0;
   }
 
+  /** It says and takes nothing any more; its disk may still have something to end. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
   /** Hands leadership over, finishes what is in flight, and calls `done` when nothing runs any more. */
   close(done: () => void): void {
     if (this.#closing !== null) {

@@ -200,7 +200,8 @@ export class Leadership {
     const { log } = state;
     const leader = state.role as Leader;
     if (life!.paused) { for (const peer of watched.heardAt.keys()) watched.heardAt.set(peer, now); }
-    this.#checkContact(name, watched, now);
+    // One that is over, and only waits for its disk, deposes itself no more.
+    if (node.server?.isOver === false) this.#checkContact(name, watched, now);
     checkProgress(name, leader, watched);
     for (const other of this.#nodes) {
       const { incarnation } = this.#states.get(other.id)?.options ?? {};
