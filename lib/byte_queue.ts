@@ -1,7 +1,7 @@
 /**
  * What is kept of the past, entry for entry, in memory that the garbage collector never looks at: numbered records of
  * bytes, which come at one end and go at the other. The memory of those that went serves those that come, so a queue
- * that has reached its size costs a copy for each record and nothing else.
+ * that has reached its size costs a copy for each record, unless that is long, and nothing else.
  *
  * @module
  */
@@ -9,7 +9,7 @@
 import { assert } from "./assert.ts";
 
 const chunkBytes = 64 << 10;
-/** Longer records get a chunk that ends with them: else half of one could stay empty. */
+/** A longer record that does not fit gets a chunk that ends with it. So at most half of the memory stays empty. */
 const sharedBytesMax = chunkBytes / 2;
 /** Memory that nothing is in is kept up to this size. */
 const spareBytesMax = 32 << 20;
@@ -76,6 +76,7 @@ export class ByteQueue {
     while (count < this.#chunks.length && endOf(this.#chunks[count]!) <= number) count++;
     for (const chunk of this.#chunks.splice(0, count)) {
       const isSpare = chunk.bytes.length === chunkBytes && this.#spare.length < spareBytesMax / chunkBytes;
+      chunk.ends = [];
       if (isSpare) this.#spare.push(chunk);
     }
   }
@@ -85,7 +86,6 @@ export class ByteQueue {
     if (last !== undefined && (last.ends.at(-1) ?? 0) + length <= last.bytes.length) return last;
     const chunk = length <= sharedBytesMax ? this.#spare.pop() ?? newChunk(chunkBytes) : newChunk(length);
     chunk.first = this.#end;
-    chunk.ends = [];
     this.#chunks.push(chunk);
     return chunk;
   }

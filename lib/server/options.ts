@@ -96,7 +96,7 @@ export const defaultLimits: Limits = {
   snapshotLogBytes: 32 << 20,
   trailingBytes: 8 << 20,
   snapshotEntries: 250_000,
-  watchHistoryBytes: 16 << 20,
+  watchHistoryBytes: 32 << 20,
   watchesMax: 1024,
   requestTimeoutMs: 5000,
 };

@@ -7,7 +7,6 @@
  */
 
 import type { Change } from "../kv/command.ts";
-import type { ChangedEntry } from "../kv/watch_history.ts";
 import type { ListOptions } from "../kv/keys.ts";
 import type { WatchRequest } from "../protocol/client_protocol.ts";
 import {
@@ -72,9 +71,7 @@ export class Watches {
   readonly #watches = new Map<Caller, Map<number, Watch>>();
   /** All of them; the one that was told something the longest ago comes first when there is much to tell. */
   readonly #queue = new Set<Watch>();
-  /** Entries that were looked at in this round, by position, for the other watches ... */
-  readonly #entries = new Map<number, ChangedEntry>();
-  /** ... and changes of them that were encoded. */
+  /** Encoded changes, for the other watches of the same round. */
   readonly #tails = new Map<Change, string>();
 
   constructor(machine: StateMachine, states: FrozenStates, watchesMax: number) {
@@ -162,7 +159,7 @@ export class Watches {
       this.#queue.add(watch);
       break;
     }
-    this.#forget();
+    this.#tails.clear();
     return left <= 0;
   }
 
@@ -207,13 +204,13 @@ export class Watches {
   /** The changes of the next entry, or as many of them as go into a piece. */
   #nextChanges(watch: Watch, now: number): string {
     const { history } = this.#machine;
-    let entry = watch.position === null ? null : this.#entryAt(watch.position);
+    let entry = watch.position === null ? null : history.at(watch.position);
     if (entry === null) {
       // Also when this node takes over a state that is older than what the watch was told elsewhere: nothing is missing.
       watch.position = history.seek(watch.told);
       if (watch.position === null) return this.#beginAnew(watch, now);
       if (watch.position === history.end) return "";
-      entry = this.#entryAt(watch.position)!;
+      entry = history.at(watch.position)!;
     }
     const { index, changes } = entry;
     watch.hasBegun = true;
@@ -273,22 +270,9 @@ export class Watches {
     const known = this.#tails.get(change);
     if (known !== undefined) return known;
     const tail = changeTail(change, index, more);
+    if (this.#tails.size >= tailsMax) this.#tails.clear();
     this.#tails.set(change, tail);
     return tail;
-  }
-
-  #entryAt(position: number): ChangedEntry | null {
-    const known = this.#entries.get(position);
-    if (known !== undefined) return known;
-    const entry = this.#machine.history.at(position);
-    if (this.#entries.size >= entriesMax) this.#forget();
-    if (entry !== null) this.#entries.set(position, entry);
-    return entry;
-  }
-
-  #forget(): void {
-    this.#entries.clear();
-    this.#tails.clear();
   }
 
   #say(watch: Watch, text: string, now: number): void {
@@ -303,8 +287,7 @@ export interface Opened {
   start(): void;
 }
 
-/** So many entries are kept for the other watches of a round. */
-const entriesMax = 1000;
+const tailsMax = 1000;
 
 function matches({ key, prefix }: Watch["range"], changed: string): boolean {
   return key === undefined ? prefix === undefined || changed.startsWith(prefix) : changed === key;

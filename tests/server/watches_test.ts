@@ -131,7 +131,7 @@ Deno.test("Watches.open() with an index that this node has not reached yet tells
 });
 
 Deno.test("Watches.flush() begins anew with the present state of one moment when nobody knows what changed", () => {
-  const cluster = new SmallCluster("history gone", { size: 1, limits: { watchHistoryBytes: 2000 } });
+  const cluster = new SmallCluster("history gone", { size: 1, limits: { watchHistoryBytes: 4000 } });
   const writer = cluster.client(cluster.leader!);
   const last = fill(cluster, 100);
   const client = cluster.client(cluster.leader!);
@@ -151,7 +151,7 @@ Deno.test("Watches.flush() begins anew with the present state of one moment when
 });
 
 Deno.test("Watches.flush() holds no more than its bound for a client that does not read, then tells the newest values", () => {
-  const limits = { watchHistoryBytes: 100_000, requestsInFlightMax: 10_000 };
+  const limits = { watchHistoryBytes: 200_000, requestsInFlightMax: 10_000 };
   const cluster = new SmallCluster("slow", { size: 1, limits });
   const client = cluster.client(cluster.leader!);
   client.ask({ op: "watch" });

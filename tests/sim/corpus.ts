@@ -15,8 +15,8 @@ export const corpus: ReadonlyMap<number, string> = new Map([
   [2131, "the simulator let packets to the core take longer than an election timeout"],
   [3371, "a start took two segments in each other's place for a torn one, and lost an entry"],
   [4047, "a leader took more writes than it finished in time, until it finished none in time"],
-  [5012, "the simulator's clients tried nodes that are down for too long"],
   [4229, "the simulator took a node that was over, and waited for its disk only, for one that still leads"],
+  [5012, "the simulator's clients tried nodes that are down for too long"],
   [
     5395,
     "a start took the last segment, in the place of one that it did not need, for needless, and lost an entry",
