@@ -114,7 +114,7 @@ class Folder implements Disk {
       const isNew = !this.#files.has(name);
       const isMade = isNew && !exists(this.#at(name));
       const file = needingRoom(() => this.#open(name, { append: true, create: true }));
-      const before = file.statSync().size;
+      const before = file.seekSync(0, Deno.SeekMode.End); // a third of the time of a stat
       try {
         needingRoom(() => writeAll(file, bytes));
       } catch (error) {
