@@ -110,8 +110,14 @@ async function run(
   console.log(`\n${seconds.toFixed(1)} s, ${Math.round((total.events ?? 0) / seconds)} events per second`);
   if (commit !== null) {
     const [first] = batch.seeds;
-    const seconds = Math.round((performance.now() - startedAt) / 1000);
-    addToLedger({ commit, first: first!, seeds: passed + failed, failed, seconds, counters: total });
+    addToLedger({
+      commit,
+      first: first!,
+      seeds: passed + failed,
+      failed,
+      seconds: Math.round(seconds),
+      counters: total,
+    });
   }
   console.log(`${passed} seeds passed, ${failed} failed`);
   return { failed, counters: total };
