@@ -16,6 +16,7 @@ import { processFigures } from "./process_figures.ts";
 import { type LoadFigures, SoakLoad } from "./soak_load.ts";
 import { latestFigures, soakNode } from "./soak_node.ts";
 import { judge, type NodeSample, type NodeVerdict } from "./soak_verdict.ts";
+import { describeSlowest, measureMachine, type Yardstick } from "./yardstick.ts";
 
 interface Plan {
   minutes: number;
@@ -37,6 +38,8 @@ interface Report {
   errors: number;
   firstError: string | null;
   nodes: NodeVerdict[];
+  /** How fast the machine was at each sample. */
+  machine: Yardstick[];
 }
 
 const sampleMs = 10_000;
@@ -45,7 +48,7 @@ const warmUpSecondsMax = 600;
 
 async function soak(plan: Plan): Promise<Report> {
   let report: Report | null = null;
-  await withCluster({ nodes: 3, wrapper: soakNode }, async (cluster) => {
+  await withCluster({ nodes: 3, wrapper: soakNode }, async (cluster, folder) => {
     const load = await SoakLoad.open(cluster);
     try {
       load.startVisits();
@@ -56,7 +59,7 @@ async function soak(plan: Plan): Promise<Report> {
       await until("each node tells of its inside", () => cluster.nodes.every(isHeard) || null);
       load.take();
       load.startAt(rate);
-      const { nodes, figures } = await watchNodes(cluster, load, plan);
+      const { nodes, figures, machine } = await watchNodes(cluster, load, { ...plan, folder });
       const { errors, firstError } = load;
       const warmUpSeconds = Math.min(warmUpSecondsMax, plan.minutes * 60 / 4);
       report = {
@@ -69,6 +72,7 @@ async function soak(plan: Plan): Promise<Report> {
         errors,
         firstError,
         nodes: nodes.map((samples) => judge(samples, warmUpSeconds)),
+        machine,
       };
     } finally {
       await load.close();
@@ -85,10 +89,11 @@ function isHeard({ journal }: TestNode): boolean {
 async function watchNodes(
   cluster: TestCluster,
   load: SoakLoad,
-  { minutes, samples: file, stop }: Plan,
-): Promise<{ nodes: NodeSample[][]; figures: LoadFigures[] }> {
+  { minutes, samples: file, stop, folder }: Plan & { folder: string },
+): Promise<{ nodes: NodeSample[][]; figures: LoadFigures[]; machine: Yardstick[] }> {
   const nodes: NodeSample[][] = cluster.nodes.map(() => []);
   const figures: LoadFigures[] = [];
+  const machine: Yardstick[] = [];
   const startedAt = performance.now();
   for (let due = 0; due <= minutes * 60_000; due += sampleMs) {
     await sleep(Math.max(0, startedAt + due - performance.now()), stop);
@@ -97,13 +102,25 @@ async function watchNodes(
     seen.forEach((sample, i) => nodes[i]!.push(sample));
     const taken = load.take();
     figures.push(taken);
-    console.error(describeMoment(seconds, seen, taken, load.errors));
+    const yardstick = measureMachine(`${folder}/yardstick`);
+    machine.push(yardstick);
+    console.error(describeMoment(seconds, seen, taken, load.errors) + describeMachine(yardstick));
     if (file !== null) {
-      const line = JSON.stringify({ seconds, nodes: seen, load: taken, errors: load.errors });
+      const line = JSON.stringify({
+        seconds,
+        nodes: seen,
+        load: taken,
+        errors: load.errors,
+        machine: yardstick,
+      });
       await Deno.writeTextFile(file, line + "\n", { append: true });
     }
   }
-  return { nodes, figures };
+  return { nodes, figures, machine };
+}
+
+function describeMachine({ computeMilliseconds, fsyncMilliseconds }: Yardstick): string {
+  return `, machine ${computeMilliseconds.toFixed(2)} ms, fsync ${fsyncMilliseconds.toFixed(2)} ms`;
 }
 
 async function sampleOf(node: TestNode, seconds: number): Promise<NodeSample> {
@@ -205,6 +222,7 @@ async function main(args: readonly string[]): Promise<number> {
   const problems = report.nodes.flatMap((node, i) => node.problems.map((one) => `node ${i + 1}: ${one}`));
   if (report.errors > 0) problems.push(`${report.errors} operations failed, the first: ${report.firstError}`);
   console.log(problems.length === 0 ? "Every bar holds." : problems.join("\n"));
+  console.log(describeSlowest(report.machine));
   console.log(JSON.stringify(report));
   return problems.length === 0 ? 0 : 1;
 }

@@ -17,11 +17,11 @@
 # to be written is on the disk (sync) before the other starts. Both are waited for until they answer.
 #
 # What is not, and whom it helps:
-# - The load generators share the machine with the servers. etcd's is its own Go client (HTTP/2, protobuf), on as many
-#   threads as there are cores; kvapp's is `kvapp bench` (lines of JSON, one thread), which makes its requests of ready
-#   bytes and looks at one byte of each reply. The ratio is of server and client together. The processor time of each
-#   generator is printed: what it takes of the machine the servers do not have. This helps kvapp, most where many
-#   requests are in flight. On many cores one thread for 'kvapp bench' may instead be what holds kvapp back.
+# - The load generators share the machine with the servers, and the ratio is of both together. One program in Go
+#   (bench/load) makes both loads, with the same clock and the same counting. For etcd it uses etcd's own client (HTTP/2,
+#   protobuf), for kvapp ready-made lines, of whose replies it looks at the beginning. So a request to kvapp costs the
+#   generator less, most where many are in flight, and that helps kvapp, as a simpler protocol does. The processor time
+#   of the generator is printed: what it takes of the machine the servers do not have.
 # - Processes are new in each round. etcd is compiled; V8 compiles kvapp while it runs. A warm-up of 2 s (WARMUP)
 #   takes most of that away; the rest helps etcd.
 # - etcd keeps old revisions until they are compacted, which is off unless asked for, and writes a second file, its
@@ -72,15 +72,16 @@ trap 'exit 130' INT TERM
 
 JSR_URL=$(deno run -A tools/jsr_url.ts)
 export JSR_URL ETCDCTL_API=3
-mkdir -p "$dir/go/src/etcd_load"
-cp bench/etcd_load/main.go "$dir/go/src/etcd_load/"
-(cd "$dir/go/src/etcd_load" && GO111MODULE=off GOFLAGS='' GOPATH="$dir/go:/usr/share/gocode" go build -o "$dir/etcd_load" .)
+mkdir -p "$dir/go/src/load"
+cp bench/load/*.go "$dir/go/src/load/"
+(cd "$dir/go/src/load" && GO111MODULE=off GOFLAGS='' GOPATH="$dir/go:/usr/share/gocode" go build -o "$dir/load" .)
 
-# Runs a load generator; its figures go to load.json, its wall, user and system seconds to load.time.
-load() {
+# Runs the load generator; its figures go to load.json, its wall, user and system seconds to load.time.
+load() { # system endpoints workload connections inflight
   local TIMEFORMAT='%R %U %S'
-  { time "$@" >"$dir/load.json" 2>"$dir/load.err"; } 2>"$dir/load.time" || {
-    echo "failed: $*" >&2
+  { time "$dir/load" -system "$1" -endpoints "$2" -workload "$3" -connections "$4" -pipeline "$5" -value-bytes 256 \
+    -keys 100000 -warmup "$warmup" -seconds "$seconds" >"$dir/load.json" 2>"$dir/load.err"; } 2>"$dir/load.time" || {
+    echo "failed: load $*" >&2
     cat "$dir/load.err" >&2
     exit 1
   }
@@ -120,8 +121,7 @@ run_etcd() { # workload connections inflight
   done
   until_ok etcd_healthy
   sleep 1
-  load "$dir/etcd_load" -leader "$(etcd_leader)" -endpoints "$etcd_clients" -clients "$2" -pipeline "$3" \
-    -workload "$1" -value-bytes 256 -keys 100000 -warmup "$warmup" -seconds "$seconds"
+  load etcd "$etcd_clients" "$@"
   stop
 }
 
@@ -135,8 +135,7 @@ run_kvapp() { # workload connections inflight
   done
   until_ok "${kvapp[@]}" client --cluster "$cluster" put ready yes
   sleep 1
-  load "${kvapp[@]}" bench --cluster "$cluster" --clients "$2" --pipeline "$3" --workload "$1" --value-bytes 256 \
-    --keys 100000 --warmup "$warmup" --seconds "$seconds" --json
+  load kvapp 127.0.0.1:19080,127.0.0.1:19081,127.0.0.1:19082 "$@"
   stop
 }
 

@@ -7,6 +7,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
 import { countTimers, latestFigures } from "../../bench/soak_node.ts";
 import { judge, leastSquares, type NodeSample, type Point, theilSen } from "../../bench/soak_verdict.ts";
+import { describeSlowest, measureMachine } from "../../bench/yardstick.ts";
 import { Random } from "../../lib/chaos/random.ts";
 
 const warmUpSeconds = 600;
@@ -146,4 +147,16 @@ Deno.test("countTimers() counts timers until they have run or are cleared", asyn
   scope.clearTimeout(timeout);
   scope.clearInterval(interval);
   assertEquals(pending(), 0);
+});
+
+Deno.test("measureMachine() takes some time for each piece of work, and describeSlowest() compares the worst with the median", async () => {
+  const file = await Deno.makeTempFile();
+  const seen = measureMachine(file);
+  await Deno.remove(file);
+  assert(seen.computeMilliseconds > 0 && seen.fsyncMilliseconds > 0);
+  const all = [1, 1, 1, 3].map((n) => ({ computeMilliseconds: n, fsyncMilliseconds: 2 * n * n }));
+  assertMatch(
+    describeSlowest(all),
+    /3\.0 times the median for the same computation, 9\.0 times for an fsync/,
+  );
 });

@@ -1,0 +1,53 @@
+/**
+ * How fast this machine is at the moment, when others share it: whether a slow stretch of a long run is its own fault.
+ *
+ * @module
+ */
+
+/** Two pieces of work that are always the same. */
+export interface Yardstick {
+  /** Computing in one thread; the best of several, so that who else runs here hardly counts. */
+  computeMilliseconds: number;
+  /** Writing 512 bytes and an fsync; the median of several. */
+  fsyncMilliseconds: number;
+}
+
+const rounds = 9;
+const block = new Uint8Array(512);
+
+/** Takes some 10 ms. The file is written at its beginning and stays. */
+export function measureMachine(file: string): Yardstick {
+  const computing = Array.from({ length: rounds }, () => timed(compute));
+  using disk = Deno.openSync(file, { write: true, create: true });
+  const syncing = Array.from({ length: rounds }, () =>
+    timed(() => {
+      disk.seekSync(0, Deno.SeekMode.Start);
+      disk.writeSync(block);
+      disk.syncDataSync();
+    })).sort((a, b) => a - b);
+  return { computeMilliseconds: Math.min(...computing), fsyncMilliseconds: syncing[rounds >> 1]! };
+}
+
+/** The slowest moment of a run, as multiples of its median. */
+export function describeSlowest(all: readonly Yardstick[]): string {
+  const times = (of: (one: Yardstick) => number): string => {
+    const sorted = all.map(of).sort((a, b) => a - b);
+    return (sorted.at(-1)! / sorted[sorted.length >> 1]!).toFixed(1);
+  };
+  return `this machine at its slowest: ${
+    times((one) => one.computeMilliseconds)
+  } times the median for the same ` +
+    `computation, ${times((one) => one.fsyncMilliseconds)} times for an fsync`;
+}
+
+function timed(act: () => void): number {
+  const began = performance.now();
+  act();
+  return performance.now() - began;
+}
+
+function compute(): void {
+  let sum = 1;
+  for (let i = 0; i < 300_000; i++) sum = (Math.imul(sum, 31) + i) | 0;
+  block[0] = sum; // so that nothing of it can be left out
+}
