@@ -104,7 +104,7 @@ async function watchNodes(
     figures.push(taken);
     const yardstick = measureMachine(`${folder}/yardstick`);
     machine.push(yardstick);
-    console.error(describeMoment(seconds, seen, taken, load.errors) + describeMachine(yardstick));
+    console.error(describeMoment(seconds, seen, taken, load.errors) + describeYardstick(yardstick));
     if (file !== null) {
       const line = JSON.stringify({
         seconds,
@@ -119,7 +119,7 @@ async function watchNodes(
   return { nodes, figures, machine };
 }
 
-function describeMachine({ computeMilliseconds, fsyncMilliseconds }: Yardstick): string {
+function describeYardstick({ computeMilliseconds, fsyncMilliseconds }: Yardstick): string {
   return `, machine ${computeMilliseconds.toFixed(2)} ms, fsync ${fsyncMilliseconds.toFixed(2)} ms`;
 }
 

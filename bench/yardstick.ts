@@ -4,6 +4,8 @@
  * @module
  */
 
+import { quantile } from "./process_figures.ts";
+
 /** Two pieces of work that are always the same. */
 export interface Yardstick {
   /** Computing in one thread; the best of several, so that who else runs here hardly counts. */
@@ -24,15 +26,15 @@ export function measureMachine(file: string): Yardstick {
       disk.seekSync(0, Deno.SeekMode.Start);
       disk.writeSync(block);
       disk.syncDataSync();
-    })).sort((a, b) => a - b);
-  return { computeMilliseconds: Math.min(...computing), fsyncMilliseconds: syncing[rounds >> 1]! };
+    }));
+  return { computeMilliseconds: Math.min(...computing), fsyncMilliseconds: quantile(syncing, 0.5) };
 }
 
 /** The slowest moment of a run, as multiples of its median. */
 export function describeSlowest(all: readonly Yardstick[]): string {
   const times = (of: (one: Yardstick) => number): string => {
-    const sorted = all.map(of).sort((a, b) => a - b);
-    return (sorted.at(-1)! / sorted[sorted.length >> 1]!).toFixed(1);
+    const samples = all.map(of);
+    return (Math.max(...samples) / quantile(samples, 0.5)).toFixed(1);
   };
   return `this machine at its slowest: ${
     times((one) => one.computeMilliseconds)

@@ -14,11 +14,7 @@ func prepareEtcd(p plan) []func(window) tally {
 	leader := etcdLeader(p.endpoints)
 	clients := make([]*clientv3.Client, p.connections)
 	for i := range clients {
-		endpoint := leader
-		if p.workload == "get" {
-			endpoint = p.endpoints[i%len(p.endpoints)]
-		}
-		clients[i] = connectEtcd(endpoint)
+		clients[i] = connectEtcd(p.endpoint(i, leader))
 	}
 	if p.workload == "get" {
 		fillEtcd(clients, p)

@@ -17,17 +17,13 @@ func prepareKvapp(p plan) []func(window) tally {
 	}
 	loops := make([]func(window) tally, p.connections)
 	for i := range loops {
-		endpoint := leader
-		if p.workload == "get" {
-			endpoint = p.endpoints[i%len(p.endpoints)]
-		}
-		conn, random := dial(endpoint), rand.New(rand.NewSource(int64(i)))
+		conn, random := dial(p.endpoint(i, leader)), rand.New(rand.NewSource(int64(i)))
 		loops[i] = func(w window) tally { return loopKvapp(conn, random, p, w) }
 	}
 	return loops
 }
 
-const okStart = `{"ok":true`
+var okStart = []byte(`{"ok":true`)
 
 func loopKvapp(conn net.Conn, random *rand.Rand, p plan, w window) tally {
 	t := tally{milliseconds: make([]float64, 0, 4096)}
@@ -35,7 +31,8 @@ func loopKvapp(conn net.Conn, random *rand.Rand, p plan, w window) tally {
 	var out []byte
 	began := make([]time.Time, p.pipeline) // of the requests in flight, a ring
 	made, answered, rest := 0, 0, 0
-	for now := time.Now(); ; now = time.Now() {
+	now := time.Now()
+	for {
 		out = out[:0]
 		for ; made-answered < p.pipeline && now.Before(w.end); made++ {
 			out = appendRequest(out, p.workload, keyName(random.Intn(p.keys)), p.value)
@@ -53,12 +50,12 @@ func loopKvapp(conn net.Conn, random *rand.Rand, p plan, w window) tally {
 		if err != nil {
 			fail("cannot read:", err)
 		}
-		ended := time.Now()
+		now = time.Now()
 		lines := in[:rest+n]
 		for end := bytes.IndexByte(lines, '\n'); end >= 0; end = bytes.IndexByte(lines, '\n') {
 			isFound := p.workload == "put" || end > len(p.value)
-			if bytes.HasPrefix(lines, []byte(okStart)) && isFound {
-				t.count(w, began[answered%p.pipeline], ended)
+			if bytes.HasPrefix(lines, okStart) && isFound {
+				t.count(w, began[answered%p.pipeline], now)
 			} else {
 				t.errors++
 			}

@@ -26,6 +26,14 @@ type plan struct {
 	keys        int // drawn from so many, evenly
 }
 
+// Where a connection belongs.
+func (p plan) endpoint(connection int, leader string) string {
+	if p.workload == "get" {
+		return p.endpoints[connection%len(p.endpoints)]
+	}
+	return leader
+}
+
 // The measured time.
 type window struct{ start, end time.Time }
 
