@@ -1,8 +1,7 @@
 /**
  * Linearizable reads without a log entry: ReadIndex (thesis 6.4). A leader notes its commitIndex, makes sure by a
  * round of contact with a majority that it still is the leader, and then answers from anything that has applied
- * that index. Rounds are numbered. While one is under way new reads gather for the next, as writes do for the next
- * fsync, so rounds carry more the more there is to do. One that hangs holds nobody up for longer than a heartbeat.
+ * that index. Rounds are numbered; each Ready with new reads starts one, and several may be under way.
  *
  * @module
  */
@@ -26,7 +25,7 @@ interface Reader {
 export interface LeaderReads {
   /** Arrived since the last round began, or before the no-op of this term is committed. */
   waiting: Reader[];
-  /** Rounds under way, oldest first, most often one: `readIndex` was the commitIndex when the round began. */
+  /** Rounds under way, oldest first: `readIndex` was the commitIndex when the round began. */
   rounds: { round: number; readIndex: number; readers: Reader[] }[];
   /** Number of the latest round; only grows within a term. */
   round: number;
@@ -61,13 +60,12 @@ export function onReadIndexRequest(state: State, request: ReadIndexRequest): voi
 }
 
 /**
- * Begins a round for the leader's new reads, once the one before is confirmed or a heartbeat goes out. Reads wait for
- * the first commit of this term: before it, commitIndex may lie behind what an earlier leader has acknowledged.
+ * Begins a round for the leader's new reads. Reads wait for the first commit of this term: before it, commitIndex
+ * may lie behind what an earlier leader has acknowledged.
  */
 export function startReadRound(state: State, leader: Leader): void {
   const { reads } = leader;
   if (reads.waiting.length === 0 || state.commitIndex < leader.noopIndex) return;
-  if (reads.rounds.length > 0 && !leader.heartbeatDue) return;
   reads.round++;
   reads.rounds.push({ round: reads.round, readIndex: state.commitIndex, readers: reads.waiting });
   reads.waiting = [];
@@ -103,12 +101,10 @@ function answer(state: State, reader: Reader, readIndex: number | null): void {
   }
 }
 
-/** Asks the leader about a follower's new reads, all in one request, once the one before is answered or late. */
+/** Asks the leader about a follower's new reads, all in one request. */
 export function forwardReads(state: State, follower: Follower): void {
   const { reads, leaderId } = follower;
   if (reads.waiting.length === 0) return;
-  const latest = reads.asked.at(-1);
-  if (latest !== undefined && state.tick - latest.tick < state.options.heartbeatTicks) return;
   assert(leaderId !== null, "reads are taken only where the leader is known");
   const request = ++state.lastReadRequest;
   reads.asked.push({ request, tick: state.tick, ids: reads.waiting });

@@ -98,33 +98,9 @@ Deno.test("Raft.read() with the same number twice is answered twice (etcd ReadOn
   network.hold = ({ type }) => type === "contactResponse";
   network.node(1).reads.clear();
   assertEquals([read(network, 1, 7), read(network, 1, 7)], [undefined, undefined]);
-  const { index: later } = network.propose(1, "y");
+  network.propose(1, "y");
   network.release();
-  assertEquals(network.node(1).reads.get(7), later, "the second one's round began behind the write");
-});
-
-Deno.test("Raft.read() gathers for the next round while one is under way, for a heartbeat at most", () => {
-  for (const [type, nodeId] of [["contactResponse", 1], ["readIndexResponse", 2]] as const) {
-    const network = new Network();
-    network.elect(1);
-    const asked = () => {
-      const rounds = only(network.sent, "appendEntries").map(({ readRound }) => readRound);
-      return nodeId === 1 ? Math.max(...rounds) : only(network.sent, "readIndexRequest").length;
-    };
-    network.hold = (message) => message.type === type;
-    for (const id of [1, 2, 3]) assertEquals(read(network, nodeId, id), undefined);
-    assertEquals(asked(), 1);
-    network.release();
-    assertEquals(asked(), 2, "two share one round");
-    assertEquals(network.node(nodeId).reads.size, 3);
-
-    network.drop = (message) => message.type === type;
-    for (const id of [4, 5]) assertEquals(read(network, nodeId, id), undefined);
-    network.drop = () => false;
-    network.tick();
-    assertEquals(asked(), 4);
-    assertGreaterOrEqual(network.node(nodeId).reads.get(5) ?? 0, 2, "a lost answer does not hold it up");
-  }
+  assertEquals(network.node(1).reads.get(7), index);
 });
 
 Deno.test("Raft.read() on a leader that was cut off is never answered, and cancelled when it steps down", () => {
@@ -150,7 +126,6 @@ Deno.test("Raft.read() survives a pause of the leader: old answers confirm nothi
   network.elect(3);
   const { index } = network.propose(3, "new");
   assertEquals(read(network, 1, 8), undefined);
-  network.tick(1, [1]); // a heartbeat begins its round
   network.release();
   assertEquals(network.node(1).reads.get(8), undefined, "the answers belong to the round before");
   assertEquals(network.node(1).reads.get(7), 2, "which was confirmed before the new write");
