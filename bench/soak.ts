@@ -37,6 +37,8 @@ interface Report {
   slowestMilliseconds: number;
   errors: number;
   firstError: string | null;
+  /** Operations that were not sent because the cluster was seconds behind. */
+  unsent: number;
   nodes: NodeVerdict[];
   /** How fast the machine was at each sample. */
   machine: Yardstick[];
@@ -45,6 +47,8 @@ interface Report {
 const sampleMs = 10_000;
 const measureSeconds = 10;
 const warmUpSecondsMax = 600;
+/** A load of which more was not sent is not the load that was to be shown. */
+const unsentShareMax = 0.01;
 
 async function soak(plan: Plan): Promise<Report> {
   let report: Report | null = null;
@@ -60,7 +64,7 @@ async function soak(plan: Plan): Promise<Report> {
       load.take();
       load.startAt(rate);
       const { nodes, figures, machine } = await watchNodes(cluster, load, { ...plan, folder });
-      const { errors, firstError } = load;
+      const { errors, firstError, unsent } = load;
       const warmUpSeconds = Math.min(warmUpSecondsMax, plan.minutes * 60 / 4);
       report = {
         minutes: plan.minutes,
@@ -71,6 +75,7 @@ async function soak(plan: Plan): Promise<Report> {
         slowestMilliseconds: Math.max(...figures.map(({ milliseconds }) => milliseconds.max)),
         errors,
         firstError,
+        unsent,
         nodes: nodes.map((samples) => judge(samples, warmUpSeconds)),
         machine,
       };
@@ -104,13 +109,14 @@ async function watchNodes(
     figures.push(taken);
     const yardstick = measureMachine(`${folder}/yardstick`);
     machine.push(yardstick);
-    console.error(describeMoment(seconds, seen, taken, load.errors) + describeYardstick(yardstick));
+    console.error(describeMoment(seconds, seen, taken, load) + describeYardstick(yardstick));
     if (file !== null) {
       const line = JSON.stringify({
         seconds,
         nodes: seen,
         load: taken,
         errors: load.errors,
+        unsent: load.unsent,
         machine: yardstick,
       });
       await Deno.writeTextFile(file, line + "\n", { append: true });
@@ -125,7 +131,7 @@ function describeYardstick({ computeMilliseconds, fsyncMilliseconds }: Yardstick
 
 async function sampleOf(node: TestNode, seconds: number): Promise<NodeSample> {
   const status = await until(`node ${node.id} answers`, () => node.status());
-  const { timers, heapBytes, externalBytes, rssBytes } = latestFigures(node.journal)!;
+  const { timers, heapBytes, externalBytes, rssBytes, stillMilliseconds } = latestFigures(node.journal)!;
   const sizes = sizesIn(node.folder);
   return {
     seconds,
@@ -134,6 +140,7 @@ async function sampleOf(node: TestNode, seconds: number): Promise<NodeSample> {
     heapMebibytes: heapBytes / 2 ** 20,
     externalMebibytes: externalBytes / 2 ** 20,
     timers,
+    stillMilliseconds,
     term: status.term,
     role: status.role,
     snapshotIndex: status.snapshotIndex,
@@ -159,13 +166,17 @@ function sizesIn(folder: string): number[] {
 function describeMoment(
   seconds: number,
   nodes: readonly NodeSample[],
-  { operations, milliseconds }: LoadFigures,
-  errors: number,
+  { operations, milliseconds, stillMilliseconds }: LoadFigures,
+  { errors, unsent }: SoakLoad,
 ): string {
   const each = (of: (sample: NodeSample) => number): string =>
     nodes.map((one) => of(one).toFixed(0)).join(" ");
   return `${seconds} s: ${operations} operations, p99 ${milliseconds.p99} ms, max ${milliseconds.max} ms, ` +
-    `${errors} errors; term ${each(({ term }) => term)}, MiB ${each(({ rssMebibytes }) => rssMebibytes)}, ` +
+    `still for ms: load ${stillMilliseconds}, nodes ${
+      each((one) => one.stillMilliseconds)
+    }; ${errors} errors, ${unsent} not sent; term ${each(({ term }) => term)}, MiB ${
+      each(({ rssMebibytes }) => rssMebibytes)
+    }, ` +
     `at rest ${each(({ restMebibytes }) => restMebibytes)}, heap ${
       each(({ heapMebibytes }) => heapMebibytes)
     }, descriptors ${each((one) => one.descriptors)}, ` +
@@ -221,6 +232,9 @@ async function main(args: readonly string[]): Promise<number> {
   console.log(tableOf(report));
   const problems = report.nodes.flatMap((node, i) => node.problems.map((one) => `node ${i + 1}: ${one}`));
   if (report.errors > 0) problems.push(`${report.errors} operations failed, the first: ${report.firstError}`);
+  const { operations, unsent } = report;
+  if (unsent > unsentShareMax * operations) problems.push(`${unsent} operations were not sent`);
+  console.log(`${operations} operations, ${unsent} more not sent while the cluster was behind`);
   console.log(problems.length === 0 ? "Every bar holds." : problems.join("\n"));
   console.log(describeSlowest(report.machine));
   console.log(JSON.stringify(report));

@@ -22,6 +22,8 @@ export interface InnerFigures {
   /** Buffers that objects of the heap hold outside of it. */
   externalBytes: number;
   rssBytes: number;
+  /** The longest that the event loop did not come around to a timer, the collection before these figures included. */
+  stillMilliseconds: number;
 }
 
 /** What fills up by design has an eighth of its bound: it is full sooner, and its ups and downs hide less. */
@@ -34,7 +36,7 @@ const limits: Partial<Limits> = {
 };
 
 const mark = "soak figures: ";
-const tellMs = 10_000, giveBackMs = 100;
+const tellMs = 10_000, giveBackMs = 100, lookMs = 20;
 
 /** The latest figures in a node's journal; null: it has told none yet. */
 export function latestFigures(journal: string): InnerFigures | null {
@@ -75,11 +77,23 @@ if (import.meta.main) {
   const { setInterval, setTimeout } = globalThis; // do not count themselves
   const timers = countTimers(globalThis);
   const { gc } = globalThis as unknown as { gc: () => void };
+  let stillMs = 0, latest = performance.now();
+  setInterval(() => {
+    stillMs = Math.max(stillMs, performance.now() - latest);
+    latest = performance.now();
+  }, lookMs);
   setInterval(() => {
     gc(); // a pause that the load notices: it makes elections likelier and hides none
     setTimeout(() => { // pages are given back behind the collection
       const { heapUsed: heapBytes, external: externalBytes, rss: rssBytes } = Deno.memoryUsage();
-      const figures: InnerFigures = { timers: timers(), heapBytes, externalBytes, rssBytes };
+      const figures: InnerFigures = {
+        timers: timers(),
+        heapBytes,
+        externalBytes,
+        rssBytes,
+        stillMilliseconds: stillMs,
+      };
+      stillMs = 0;
       console.error(mark + JSON.stringify(figures));
     }, giveBackMs);
   }, tellMs);

@@ -17,6 +17,8 @@ export interface NodeSample {
   descriptors: number;
   threads: number;
   timers: number;
+  /** The longest that its event loop stood still lately. */
+  stillMilliseconds: number;
   term: number;
   role: string;
   snapshotIndex: number;

@@ -31,6 +31,7 @@ function samplesOf(
       descriptors: 40 + Math.floor(5 * random()) + (random() < 0.05 ? 20 : 0),
       threads: 7,
       timers: 5 + Math.floor(3 * random()),
+      stillMilliseconds: 100,
       term: 1,
       role: "follower",
       snapshotIndex: 1000 * Math.floor(seconds / 65),
@@ -116,19 +117,21 @@ Deno.test("judge() does not call a node flat that was still filling when the war
 
 Deno.test("latestFigures() takes the last whole line of a journal", () => {
   const line = (timers: number): string =>
-    `soak figures: {"timers":${timers},"heapBytes":1,"externalBytes":1,"rssBytes":2}\n`;
+    `soak figures: {"timers":${timers},"heapBytes":1,"externalBytes":1,"rssBytes":2,"stillMilliseconds":3}\n`;
   assertEquals(latestFigures("node 1: listens\n"), null);
   assertEquals(latestFigures(`${line(4)}node 1: leads term 1\n`), {
     timers: 4,
     heapBytes: 1,
     externalBytes: 1,
     rssBytes: 2,
+    stillMilliseconds: 3,
   });
   assertEquals(latestFigures(line(4) + line(5) + 'soak figures: {"tim'), {
     timers: 5,
     heapBytes: 1,
     externalBytes: 1,
     rssBytes: 2,
+    stillMilliseconds: 3,
   });
 });
 
