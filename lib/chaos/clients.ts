@@ -219,7 +219,7 @@ class Connections {
   ): Promise<ReplyLine | "unsent" | "unknown"> {
     let isSent = false;
     try {
-      return await within(timeoutMs, "no answer", new AbortController().signal, async (limit) => {
+      return await within(timeoutMs, "no answer", undefined, async (limit) => {
         let connection = this.#open.get(address);
         if (!connection?.isOpen) {
           connection = await Connection.open(address, limit);

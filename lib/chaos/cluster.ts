@@ -223,9 +223,8 @@ export class ChaosNode {
   /** What it says of itself; null: nothing, for it is down, paused or slow. */
   async status(): Promise<NodeStatus | null> {
     if (!this.isWell) return null;
-    const none = new AbortController().signal;
     try {
-      return await within(statusTimeoutMs, "no answer", none, async (limit) => {
+      return await within(statusTimeoutMs, "no answer", undefined, async (limit) => {
         if (!this.#connection?.isOpen) this.#connection = await Connection.open(this.client, limit);
         return await untilAborted(this.#connection.request({ op: "status" }), limit) as unknown as NodeStatus;
       });

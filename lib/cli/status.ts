@@ -118,7 +118,7 @@ async function askOne(address: string): Promise<ReplyLine> {
   return await within(
     answerTimeoutMs,
     "connected, but no answer",
-    new AbortController().signal,
+    undefined,
     async (limit) => {
       const connection = await Connection.open(address, limit);
       try {

@@ -12,19 +12,20 @@ export class TimedOut extends Error {
 }
 
 /**
- * Runs `work` with a signal that aborts after `ms` milliseconds with TimedOut and that `message`, or with `signal` and
- * its reason. That is what is thrown then, whatever the work made of it, unless it made it a ClientError.
+ * Runs `work` with a signal that aborts after `ms` milliseconds with TimedOut and that `message`, or with `signal`, if
+ * there is one, and its reason. That is what is thrown then, whatever the work made of it, unless it made it a
+ * ClientError. Who has no signal gives none: listeners of one that thousands share are found by looking through them all.
  */
 export async function within<T>(
   ms: number,
   message: string,
-  signal: AbortSignal,
+  signal: AbortSignal | undefined,
   work: (limit: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  signal.throwIfAborted();
+  signal?.throwIfAborted();
   const limit = new AbortController();
-  const forward = (): void => limit.abort(signal.reason);
-  signal.addEventListener("abort", forward);
+  const forward = (): void => limit.abort(signal?.reason);
+  signal?.addEventListener("abort", forward);
   const timer = setTimeout(() => limit.abort(new TimedOut(message)), ms);
   try {
     return await work(limit.signal);
@@ -32,7 +33,7 @@ export async function within<T>(
     throw limit.signal.aborted && !(error instanceof ClientError) ? limit.signal.reason : error;
   } finally {
     clearTimeout(timer);
-    signal.removeEventListener("abort", forward);
+    signal?.removeEventListener("abort", forward);
   }
 }
 

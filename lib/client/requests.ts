@@ -14,8 +14,6 @@ import type { Nodes } from "./nodes.ts";
 import { Session } from "./session.ts";
 import type { ConnectOptions, OperationOptions } from "./types.ts";
 
-const neverAborted = new AbortController().signal;
-
 /** How to carry a request out. */
 interface Performance {
   isWrite: boolean;
@@ -52,7 +50,7 @@ export class Requests {
   request(fields: Readonly<Record<string, unknown>>, options: OperationOptions = {}): Promise<ReplyLine> {
     const isWrite = !reads.has(String(fields.op));
     const isOnce = isWrite && this.#useSessions && fields.session === undefined;
-    return this.#inTime(options.signal ?? neverAborted, async (signal) => {
+    return this.#inTime(options.signal, async (signal) => {
       if (!isOnce) {
         const isSafe = !isWrite || fields.session !== undefined;
         return await this.#perform(fields, { isWrite, isSafe, signal });
@@ -80,13 +78,13 @@ export class Requests {
     };
     try {
       let page = await this.#inTime(
-        options.signal ?? neverAborted,
+        options.signal,
         (signal) => this.#perform({ ...fields, op: "list" }, { isWrite: false, isSafe: true, signal, hold }),
       );
       for (;;) {
         yield page;
         if (typeof page.next !== "string") return;
-        page = await this.#nextPage(held!, page.next, options.signal ?? neverAborted);
+        page = await this.#nextPage(held!, page.next, options.signal);
       }
     } finally {
       (held as { release(): void } | null)?.release();
@@ -96,7 +94,7 @@ export class Requests {
   async #nextPage(
     { connection }: { connection: Connection },
     cursor: string,
-    signal: AbortSignal,
+    signal: AbortSignal | undefined,
   ): Promise<ReplyLine> {
     try {
       const reply = await this.#inTime(
@@ -114,7 +112,10 @@ export class Requests {
     }
   }
 
-  #inTime<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  #inTime<T>(
+    signal: AbortSignal | undefined,
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     return within(this.timeoutMs, `no answer within ${this.timeoutMs} ms`, signal, work);
   }
 
@@ -138,7 +139,7 @@ export class Requests {
 
   #openSession(): Session {
     const attempts = this.#opening = noAttempts();
-    const name = this.#inTime(neverAborted, async (signal) => {
+    const name = this.#inTime(undefined, async (signal) => {
       const options = { isWrite: false, isSafe: true, signal };
       const reply = await this.#perform({ op: "session" }, options, attempts);
       attempts.last = null;
