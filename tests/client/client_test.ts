@@ -346,6 +346,28 @@ withCluster("a node that is slow, but answers on a new connection, is waited for
   assertGreaterOrEqual(cluster.requests.filter(({ request }) => request.op === "ping").length, 1);
 });
 
+withCluster(
+  "request() of thousands has no signal in common, whose listeners cost more each time",
+  1,
+  async (cluster) => {
+    await using client = await connect(cluster.cluster);
+    const listeners = new Map<EventTarget, number>();
+    const { addEventListener } = EventTarget.prototype;
+    EventTarget.prototype.addEventListener = function (...args: Parameters<typeof addEventListener>): void {
+      listeners.set(this, (listeners.get(this) ?? 0) + 1);
+      addEventListener.apply(this, args);
+    };
+    try {
+      await Promise.all(Array.from({ length: 500 }, () => client.get("a")));
+      await Promise.all(Array.from({ length: 500 }, () => client.put("a", "1")));
+    } finally {
+      EventTarget.prototype.addEventListener = addEventListener;
+    }
+    assertGreaterOrEqual(listeners.size, 1000);
+    assertLess(Math.max(...listeners.values()), 10);
+  },
+);
+
 withCluster("an aborted operation throws the signal's reason at once", 1, async (cluster) => {
   await using client = await connect(cluster.cluster);
   cluster.spoil((_, { op }) => op === "put" ? "silence" : null);
