@@ -131,12 +131,12 @@ function describeYardstick({ computeMilliseconds, fsyncMilliseconds }: Yardstick
 
 async function sampleOf(node: TestNode, seconds: number): Promise<NodeSample> {
   const status = await until(`node ${node.id} answers`, () => node.status());
-  const { timers, heapBytes, externalBytes, rssBytes, stillMilliseconds } = latestFigures(node.journal)!;
+  const { timers, heapBytes, externalBytes, ownBytes, stillMilliseconds } = latestFigures(node.journal)!;
   const sizes = sizesIn(node.folder);
   return {
     seconds,
     ...await processFigures(node),
-    restMebibytes: rssBytes / 2 ** 20,
+    restMebibytes: ownBytes / 2 ** 20,
     heapMebibytes: heapBytes / 2 ** 20,
     externalMebibytes: externalBytes / 2 ** 20,
     timers,
@@ -200,6 +200,7 @@ function tableOf({ nodes }: Report): string {
     ["MiB/h, lowest points", ({ slope }) => slope.theilSen.toFixed(1)],
     ["  from, to", ({ slope: { least, most } }) => `${least.toFixed(1)} ${most.toFixed(1)}`],
     ["MiB/h, least squares", ({ slope }) => slope.leastSquares.toFixed(1)],
+    ["MiB/h, resident, least squares", ({ slope }) => slope.resident.toFixed(1)],
     ["MiB/h, heap", ({ slope }) => slope.heap.toFixed(1)],
     ...courses.map((name): [string, (node: NodeVerdict) => string] => [
       `${name}: first last max`,

@@ -21,7 +21,8 @@ export interface InnerFigures {
   heapBytes: number;
   /** Buffers that objects of the heap hold outside of it. */
   externalBytes: number;
-  rssBytes: number;
+  /** Of the process, without the pages of its program, which the system loads and drops as it likes. */
+  ownBytes: number;
   /** The longest that the event loop did not come around to a timer, the collection before these figures included. */
   stillMilliseconds: number;
 }
@@ -72,6 +73,11 @@ export function countTimers(scope: object): () => number {
   return () => pending.size;
 }
 
+function ownBytes(): number {
+  const [, kibibytes] = /^RssAnon:\s+(\d+)/m.exec(Deno.readTextFileSync("/proc/self/status"))!;
+  return Number(kibibytes) * 1024;
+}
+
 if (import.meta.main) {
   Object.assign(defaultLimits, limits);
   const { setInterval, setTimeout } = globalThis; // do not count themselves
@@ -85,12 +91,12 @@ if (import.meta.main) {
   setInterval(() => {
     gc(); // a pause that the load notices: it makes elections likelier and hides none
     setTimeout(() => { // pages are given back behind the collection
-      const { heapUsed: heapBytes, external: externalBytes, rss: rssBytes } = Deno.memoryUsage();
+      const { heapUsed: heapBytes, external: externalBytes } = Deno.memoryUsage();
       const figures: InnerFigures = {
         timers: timers(),
         heapBytes,
         externalBytes,
-        rssBytes,
+        ownBytes: ownBytes(),
         stillMilliseconds: stillMs,
       };
       stillMs = 0;

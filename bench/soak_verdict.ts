@@ -10,7 +10,7 @@ export interface NodeSample {
   seconds: number;
   /** Memory of the process, now. */
   rssMebibytes: number;
-  /** The same when garbage had last been collected, the heap then, and buffers outside of it. */
+  /** What is its own when garbage had last been collected, the heap then, and buffers outside of it. */
   restMebibytes: number;
   heapMebibytes: number;
   externalMebibytes: number;
@@ -26,7 +26,7 @@ export interface NodeSample {
   files: number;
 }
 
-type Memory = "restMebibytes" | "heapMebibytes";
+type Memory = "rssMebibytes" | "restMebibytes" | "heapMebibytes";
 
 /** A place on a line. */
 export type Point = readonly [x: number, y: number];
@@ -40,8 +40,18 @@ export interface Course {
 
 /** What became of a node. */
 export interface NodeVerdict {
-  /** In MiB an hour: of the lowest points, which is what counts, with its bounds; of all samples; of the heap's lowest points. */
-  slope: { theilSen: number; least: number; most: number; leastSquares: number; heap: number };
+  /**
+   * In MiB an hour: of the lowest points, which is what counts, with its bounds; of all samples; of what is resident, be it
+   * garbage or a page of the program; of the heap's lowest points.
+   */
+  slope: {
+    theilSen: number;
+    least: number;
+    most: number;
+    leastSquares: number;
+    resident: number;
+    heap: number;
+  };
   rssMebibytes: Course;
   restMebibytes: Course;
   heapMebibytes: Course;
@@ -88,6 +98,7 @@ export function judge(samples: readonly NodeSample[], warmUpSeconds: number): No
     least,
     most,
     leastSquares: leastSquares(line(counted, "restMebibytes")),
+    resident: leastSquares(line(counted, "rssMebibytes")),
     heap: theilSen(lowest("heapMebibytes")).slope,
   };
   const elections = samples.at(-1)!.term - samples[0]!.term;

@@ -117,20 +117,20 @@ Deno.test("judge() does not call a node flat that was still filling when the war
 
 Deno.test("latestFigures() takes the last whole line of a journal", () => {
   const line = (timers: number): string =>
-    `soak figures: {"timers":${timers},"heapBytes":1,"externalBytes":1,"rssBytes":2,"stillMilliseconds":3}\n`;
+    `soak figures: {"timers":${timers},"heapBytes":1,"externalBytes":1,"ownBytes":2,"stillMilliseconds":3}\n`;
   assertEquals(latestFigures("node 1: listens\n"), null);
   assertEquals(latestFigures(`${line(4)}node 1: leads term 1\n`), {
     timers: 4,
     heapBytes: 1,
     externalBytes: 1,
-    rssBytes: 2,
+    ownBytes: 2,
     stillMilliseconds: 3,
   });
   assertEquals(latestFigures(line(4) + line(5) + 'soak figures: {"tim'), {
     timers: 5,
     heapBytes: 1,
     externalBytes: 1,
-    rssBytes: 2,
+    ownBytes: 2,
     stillMilliseconds: 3,
   });
 });
