@@ -11,7 +11,7 @@ import { Random } from "../sim/random.ts";
 import { steady, type TestCluster, type TestNode, withCluster } from "./cluster.ts";
 import { smallSnapshots, snapshotEntries } from "./small_snapshots.ts";
 
-const flips = Number(Deno.env.get("KVAPP_FLIPS") ?? 3);
+const flips = Number(Deno.env.get("KVAPP_FLIPS") ?? 6);
 const seed = Deno.env.get("KVAPP_SEED") ?? "flips";
 const folderCode = 4;
 const writesPerFlip = 60;
@@ -82,7 +82,7 @@ Deno.test(`a node in whose files a bit has flipped becomes whole again, ${flips}
       } catch (error) {
         throw new Error(`after a flip at ${where}`, { cause: error });
       }
-      if (flips > 3) console.error(`${i + 1} of ${flips}: ${where}`);
+      if (flips > 6) console.error(`${i + 1} of ${flips}: ${where}`);
     }
   });
 });

@@ -14,7 +14,7 @@ import { type TestCluster, until, withCluster } from "./cluster.ts";
 import { smallSnapshots } from "./small_snapshots.ts";
 import { moments, RequestCutter } from "./tcp_proxy.ts";
 
-const writes = Number(Deno.env.get("KVAPP_RETRIES") ?? 600);
+const writes = Number(Deno.env.get("KVAPP_RETRIES") ?? 1200);
 /** A leader is killed in the middle of so many writes ... */
 const writesPerKill = 125;
 /** ... and every so many times, the last one too, it loses its folder, so that another node must send it a snapshot. */

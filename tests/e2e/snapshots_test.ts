@@ -12,7 +12,7 @@ import { steady, type TestCluster, type TestNode, until, withCluster } from "./c
 import { findLost, Load } from "./load.ts";
 import { smallSnapshots } from "./small_snapshots.ts";
 
-const kills = Number(Deno.env.get("KVAPP_KILLS") ?? 1);
+const kills = Number(Deno.env.get("KVAPP_KILLS") ?? 2);
 /** The more data, the longer everything takes. */
 const roundsPerCluster = 5;
 const writers = 8;
