@@ -14,7 +14,7 @@ export async function mebibytesOf(node: TestNode): Promise<{ now: number; peak: 
 }
 
 /** What Linux tells of a process by name; memory is in KiB. */
-async function statusOf({ pid }: TestNode): Promise<(name: string) => number> {
+export async function statusOf({ pid }: { readonly pid: number }): Promise<(name: string) => number> {
   const status = await Deno.readTextFile(`/proc/${pid}/status`);
   return (name) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1]);
 }

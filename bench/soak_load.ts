@@ -10,6 +10,7 @@ import { sessionsMax } from "../lib/kv/sessions.ts";
 import { type Client, ClientError, connect } from "../mod.ts";
 import type { TestCluster } from "../tests/e2e/cluster.ts";
 import { exchange, LineConnection } from "../tests/e2e/line_connection.ts";
+import { Stillness } from "./yardstick.ts";
 
 const clients = 4;
 /** Of each client while the greatest rate is measured; within the window of a session, which is 128. */
@@ -76,7 +77,7 @@ export class SoakLoad {
   readonly #stop = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
   #microseconds = new Histogram();
-  #stillMs = 0;
+  #stillness = new Stillness();
   /** How often something failed, and how the first failed. */
   errors = 0;
   firstError: string | null = null;
@@ -117,12 +118,11 @@ export class SoakLoad {
   /** Begins so many operations a second, whether or not answers come. */
   startAt(rate: number): void {
     const startedAt = performance.now();
-    let begun = 0, open = 0, latest = startedAt;
+    let begun = 0, open = 0;
+    this.#stillness = new Stillness();
     this.#every(tickMs, () => {
-      const now = performance.now();
-      this.#stillMs = Math.max(this.#stillMs, now - latest);
-      latest = now;
-      const due = Math.floor((now - startedAt) / 1000 * rate);
+      this.#stillness.tick();
+      const due = Math.floor((performance.now() - startedAt) / 1000 * rate);
       for (; begun < due; begun++) {
         if (open >= behindMax) {
           this.unsent++;
@@ -137,9 +137,8 @@ export class SoakLoad {
   /** What was answered since the last call. */
   take(): LoadFigures {
     const taken = this.#microseconds;
-    const stillMilliseconds = Math.round(this.#stillMs);
+    const stillMilliseconds = Math.round(this.#stillness.take());
     this.#microseconds = new Histogram();
-    this.#stillMs = 0;
     const [p50, p99, max] = [0.5, 0.99, 1].map((q) => Math.round(taken.quantile(q) / 100) / 10);
     return { operations: taken.count, milliseconds: { p50: p50!, p99: p99!, max: max! }, stillMilliseconds };
   }

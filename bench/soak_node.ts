@@ -9,6 +9,8 @@
 import { main } from "../lib/cli/cli.ts";
 import { defaultLimits, type Limits } from "../lib/server/options.ts";
 import { wrappedArguments, wrapperWords } from "../tests/cli/processes.ts";
+import { statusOf } from "./process_figures.ts";
+import { Stillness } from "./yardstick.ts";
 
 /** What a test cluster takes before its arguments, so that its nodes tell this. */
 export const soakNode: readonly [string, ...string[]] = wrapperWords(import.meta.url, "--expose-gc");
@@ -73,33 +75,24 @@ export function countTimers(scope: object): () => number {
   return () => pending.size;
 }
 
-function ownBytes(): number {
-  const [, kibibytes] = /^RssAnon:\s+(\d+)/m.exec(Deno.readTextFileSync("/proc/self/status"))!;
-  return Number(kibibytes) * 1024;
-}
-
 if (import.meta.main) {
   Object.assign(defaultLimits, limits);
   const { setInterval, setTimeout } = globalThis; // do not count themselves
   const timers = countTimers(globalThis);
   const { gc } = globalThis as unknown as { gc: () => void };
-  let stillMs = 0, latest = performance.now();
-  setInterval(() => {
-    stillMs = Math.max(stillMs, performance.now() - latest);
-    latest = performance.now();
-  }, lookMs);
+  const stillness = new Stillness();
+  setInterval(() => stillness.tick(), lookMs);
   setInterval(() => {
     gc(); // a pause that the load notices: it makes elections likelier and hides none
-    setTimeout(() => { // pages are given back behind the collection
+    setTimeout(async () => { // pages are given back behind the collection
       const { heapUsed: heapBytes, external: externalBytes } = Deno.memoryUsage();
       const figures: InnerFigures = {
         timers: timers(),
         heapBytes,
         externalBytes,
-        ownBytes: ownBytes(),
-        stillMilliseconds: stillMs,
+        ownBytes: (await statusOf(Deno))("RssAnon") * 1024,
+        stillMilliseconds: stillness.take(),
       };
-      stillMs = 0;
       console.error(mark + JSON.stringify(figures));
     }, giveBackMs);
   }, tellMs);

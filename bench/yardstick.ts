@@ -14,6 +14,26 @@ export interface Yardstick {
   fsyncMilliseconds: number;
 }
 
+/** The longest that an event loop did not come around to a timer that ticks all the time. */
+export class Stillness {
+  #latest = performance.now();
+  #longestMs = 0;
+
+  /** The timer has come. */
+  tick(): void {
+    const now = performance.now();
+    this.#longestMs = Math.max(this.#longestMs, now - this.#latest);
+    this.#latest = now;
+  }
+
+  /** The longest time since the last call, in milliseconds. */
+  take(): number {
+    const longestMs = this.#longestMs;
+    this.#longestMs = 0;
+    return longestMs;
+  }
+}
+
 const rounds = 9;
 const block = new Uint8Array(512);
 

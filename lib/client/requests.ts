@@ -112,10 +112,7 @@ export class Requests {
     }
   }
 
-  #inTime<T>(
-    signal: AbortSignal | undefined,
-    work: (signal: AbortSignal) => Promise<T>,
-  ): Promise<T> {
+  #inTime<T>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     return within(this.timeoutMs, `no answer within ${this.timeoutMs} ms`, signal, work);
   }
 
