@@ -33,6 +33,11 @@ export class Listings {
     this.#process = Math.floor(random() * 2 ** 32).toString(16).padStart(8, "0");
   }
 
+  /** How many lists are kept in mind. */
+  get size(): number {
+    return this.#listings.size;
+  }
+
   /** The first page of a list of the present state; `next` is a cursor. */
   begin(machine: StateMachine, options: ListOptions, now: number): Page {
     const { entries, next } = machine.store.list(options);
@@ -40,7 +45,10 @@ export class Listings {
     const state = this.#states.take(machine, now);
     const number = ++this.#last;
     this.#listings.set(number, { options, state });
-    if (this.#listings.size > listingsMax) this.#listings.delete(this.#listings.keys().next().value!);
+    for (const [oldest, { state }] of this.#listings) {
+      if (state.keys !== null && this.#listings.size <= listingsMax) break;
+      this.#listings.delete(oldest);
+    }
     return { entries, next: this.#cursor(number, next) };
   }
 

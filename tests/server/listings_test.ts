@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import type { Command } from "../../lib/kv/command.ts";
 import { FrozenStates, frozenStatesMax, replacedBytesMax } from "../../lib/server/frozen_states.ts";
+import { Listings } from "../../lib/server/listings.ts";
 import { StateMachine } from "../../lib/server/state_machine.ts";
 import { type Client, SmallCluster } from "./cluster.ts";
 
@@ -93,6 +95,23 @@ Deno.test("FrozenStates.take() keeps a bounded number of moments, the oldest goe
   assertEquals(client.ask({ op: "list", cursor: cursors[1] }).ok, true);
   const shared = Array.from({ length: 200 }, () => client.ask({ op: "list", limit: 2 }).next);
   assert(shared.every((cursor) => client.ask({ op: "list", cursor }).ok), "lists of one moment share it");
+});
+
+Deno.test("Listings.begin() forgets lists that cannot go on, because their moment is not kept any more", () => {
+  const machine = new StateMachine(0);
+  const line = new Uint8Array();
+  const apply = (command: Command): void => {
+    const index = machine.appliedIndex + 1;
+    machine.apply({ index, term: 1, kind: "command", command, prevCrc: 0, crc: 0, line });
+  };
+  for (const key of ["a", "b"]) apply({ op: "put", key, value: "" });
+  const listings = new Listings(new FrozenStates(), () => 0);
+  for (let i = 0; i < 10 * frozenStatesMax; i++) {
+    const { next } = listings.begin(machine, { limit: 1 }, i);
+    assert(next !== null);
+    apply({ op: "put", key: "a", value: `${i}` });
+  }
+  assertEquals(listings.size, frozenStatesMax);
 });
 
 Deno.test("FrozenStates.onTick() lets go of moments since which much was replaced: that much is held for them", () => {
