@@ -3,7 +3,7 @@
  * election? A line for each sample goes to stderr, a table and a JSON line to stdout; exit code 1 when a bar is broken.
  *
  * ```sh
- * deno task soak --minutes 60 [--load half] [--rate OPERATIONS_PER_SECOND] [--samples FILE]
+ * deno task soak --minutes 40 [--load half] [--rate OPERATIONS_PER_SECOND] [--samples FILE]
  * ```
  *
  * @module
@@ -46,11 +46,7 @@ interface Report {
 
 const sampleMs = 10_000;
 const measureSeconds = 10;
-/**
- * A third of the time, and no more than this, does not count for memory: until then the lists that were left unfinished, and
- * the pages of the heap that they leave half empty, have become as many as they will be.
- */
-const warmUpSecondsMax = 1200;
+const warmUpSecondsMax = 600;
 /** A load of which more was not sent is not the load that was to be shown. */
 const unsentShareMax = 0.01;
 
@@ -69,7 +65,7 @@ async function soak(plan: Plan): Promise<Report> {
       load.startAt(rate);
       const { nodes, figures, machine } = await watchNodes(cluster, load, { ...plan, folder });
       const { errors, firstError, unsent } = load;
-      const warmUpSeconds = Math.min(warmUpSecondsMax, plan.minutes * 60 / 3);
+      const warmUpSeconds = Math.min(warmUpSecondsMax, plan.minutes * 60 / 4);
       report = {
         minutes: plan.minutes,
         greatestRate,
@@ -222,7 +218,7 @@ function tableOf({ nodes }: Report): string {
 
 async function main(args: readonly string[]): Promise<number> {
   const options = parseArgs([...args], { string: ["minutes", "load", "rate", "samples"] });
-  const minutes = Number(options.minutes ?? 60);
+  const minutes = Number(options.minutes ?? 40);
   const rate = options.rate === undefined ? null : Number(options.rate);
   const isHalf = (options.load ?? "half") === "half";
   if (!(minutes >= 1) || (rate !== null && !(rate >= 1)) || !isHalf || Deno.build.os !== "linux") {

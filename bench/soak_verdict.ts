@@ -10,7 +10,7 @@ export interface NodeSample {
   seconds: number;
   /** Memory of the process, now. */
   rssMebibytes: number;
-  /** What is its own when garbage had last been collected, the heap then, and buffers outside of it. */
+  /** What was its own when everything had last been collected, the heap then, and buffers outside of it. */
   restMebibytes: number;
   heapMebibytes: number;
   externalMebibytes: number;
