@@ -86,11 +86,12 @@ if (import.meta.main) {
   const { gc } = globalThis as unknown as { gc: Collect };
   const stillness = new Stillness();
   setInterval(() => stillness.tick(), lookMs);
-  let rest = { heapBytes: 0, externalBytes: 0, ownBytes: 0 };
-  const tell = (): void => {
+  let rest: Pick<InnerFigures, "heapBytes" | "externalBytes" | "ownBytes"> | null = null;
+  setInterval(() => {
+    if (rest === null) return;
     const figures: InnerFigures = { timers: timers(), ...rest, stillMilliseconds: stillness.take() };
     console.error(mark + JSON.stringify(figures));
-  };
+  }, tellMs);
   // A pause that the load notices: it makes elections likelier and hides none. A lesser collection leaves pages half
   // empty and 70 MiB of room for young objects; how much of them there is changes by 10 MiB at V8's leisure.
   const collect = (): void => {
@@ -98,11 +99,8 @@ if (import.meta.main) {
     setTimeout(async () => { // pages are given back behind the collection
       const { heapUsed: heapBytes, external: externalBytes } = Deno.memoryUsage();
       rest = { heapBytes, externalBytes, ownBytes: (await statusOf(Deno))("RssAnon") * 1024 };
-      if (!isTelling) setInterval(tell, tellMs);
-      isTelling = true;
     }, giveBackMs);
   };
-  let isTelling = false;
   setTimeout(() => {
     collect();
     setInterval(collect, collectMs);
