@@ -197,7 +197,7 @@ function tableOf({ nodes }: Report): string {
     "files",
   ] as const;
   const rows: [string, (node: NodeVerdict) => string][] = [
-    ["MiB/h, lowest points", ({ slope }) => slope.theilSen.toFixed(1)],
+    ["MiB/h, behind a collection", ({ slope }) => slope.theilSen.toFixed(1)],
     ["  from, to", ({ slope: { least, most } }) => `${least.toFixed(1)} ${most.toFixed(1)}`],
     ["MiB/h, least squares", ({ slope }) => slope.leastSquares.toFixed(1)],
     ["MiB/h, resident, least squares", ({ slope }) => slope.resident.toFixed(1)],

@@ -41,8 +41,8 @@ export interface Course {
 /** What became of a node. */
 export interface NodeVerdict {
   /**
-   * In MiB an hour: of the lowest points, which is what counts, with its bounds; of all samples; of what is resident, be it
-   * garbage or a page of the program; of the heap's lowest points.
+   * In MiB an hour: of what is its own, which is what counts, with its bounds, and by least squares; of what is resident, be
+   * it garbage or a page of the program; of the heap.
    */
   slope: {
     theilSen: number;
@@ -71,7 +71,7 @@ export interface NodeVerdict {
 
 /** The bars: MiB an hour, and how far descriptors and timers may stray. */
 export const slopeMax = 4, strayMax = 5;
-/** Windows are so long, in seconds, and shorter when there would be too few. */
+/** Windows of descriptors and timers are so long, in seconds, and shorter when there would be too few. */
 const windowSeconds = 120, windowsMin = 10;
 /** By then the oldest log has gone from memory and disk, and the history for watches is full. */
 const snapshotsOfWarmUp = 2;
@@ -79,27 +79,26 @@ const snapshotsOfWarmUp = 2;
 /**
  * Judges what was seen of one node; what came before `warmUpSeconds` counts for elections only.
  *
- * Memory is a saw, even without garbage: the log in memory grows up to the next snapshot, and a snapshot that is being
- * written takes more. A leak lifts the lowest points of the saw as well, so only those count:
- * the least of each window, wide enough for a few teeth. Their slope is the median of the slopes of all pairs (Theil and
- * Sen), which a few windows that are out of line do not move; least squares over all samples stands beside it. So it is
- * with descriptors and timers: clients that come and go make crowds, and what leaked is there when they have gone.
+ * Memory was measured behind a full collection, less often than the samples were taken: each measurement counts once. What
+ * is left still goes up and down, with the log up to the next snapshot and with what is on its way. The slope is the median
+ * of the slopes of all pairs (Theil and Sen), which a few that are out of line do not move; least squares stands beside it.
+ * Of descriptors and timers only the least of each window counts: clients that come and go make crowds, and what leaked
+ * is there when they have gone.
  */
 export function judge(samples: readonly NodeSample[], warmUpSeconds: number): NodeVerdict {
   const counted = samples.filter(({ seconds }) => seconds >= warmUpSeconds);
   const windows = windowsOf(counted);
-  const line = (some: readonly NodeSample[], name: Memory): Point[] =>
+  const line = (name: Memory, some = counted): Point[] =>
     some.map((sample) => [sample.seconds / 3600, sample[name]]);
-  const lowest = (name: Memory): Point[] =>
-    line(windows.map((all) => all.reduce((a, b) => b[name] < a[name] ? b : a)), name);
-  const { slope: theil, least, most } = theilSen(lowest("restMebibytes"));
+  const measured = counted.filter((sample, i) => i === 0 || isNew(sample, counted[i - 1]!));
+  const { slope: theil, least, most } = theilSen(line("restMebibytes", measured));
   const slope = {
     theilSen: theil,
     least,
     most,
-    leastSquares: leastSquares(line(counted, "restMebibytes")),
-    resident: leastSquares(line(counted, "rssMebibytes")),
-    heap: theilSen(lowest("heapMebibytes")).slope,
+    leastSquares: leastSquares(line("restMebibytes", measured)),
+    resident: leastSquares(line("rssMebibytes")),
+    heap: theilSen(line("heapMebibytes", measured)).slope,
   };
   const elections = samples.at(-1)!.term - samples[0]!.term;
   const problems: string[] = [];
@@ -160,6 +159,11 @@ export function theilSen(points: readonly Point[]): { slope: number; least: numb
   const [low, high] = [Math.floor((slopes.length - spread) / 2), Math.ceil((slopes.length + spread) / 2)];
   const at = (rank: number): number => slopes[Math.min(slopes.length - 1, Math.max(0, rank))]!;
   return { slope: median(slopes), least: at(low), most: at(high) };
+}
+
+/** Whether memory was measured again between two samples: to the byte it is never the same. */
+function isNew(sample: NodeSample, before: NodeSample): boolean {
+  return sample.restMebibytes !== before.restMebibytes || sample.heapMebibytes !== before.heapMebibytes;
 }
 
 /** Cuts samples into windows of equal length; the last one may be shorter by less than half. */
