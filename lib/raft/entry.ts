@@ -8,7 +8,7 @@
 
 import { assert } from "../assert.ts";
 import { Arena, decodeText } from "../bytes.ts";
-import { crc32, crcToHex } from "../crc32.ts";
+import { crc32 } from "../crc32.ts";
 import type { Configuration, Entry, EntryKind } from "./types.ts";
 
 // {"crc":"xxxxxxxx","prev":"xxxxxxxx","index":...}\n
@@ -31,10 +31,12 @@ export function makeEntry(
   fields: { index: number; term: number; kind: EntryKind; command: unknown; prevCrc: number },
 ): Entry {
   const { index, term, kind, command, prevCrc } = fields;
-  const rest = `"prev":"${crcToHex(prevCrc)}","index":${index},"term":${term},"kind":"${kind}",` +
-    `"command":${JSON.stringify(command)}}`;
-  const line = sealLine(rest);
-  return { index, term, kind, command, prevCrc, crc: readHex(line, crcAt, crcEnd), line };
+  const line = entryLines.encode(
+    `{"crc":"00000000","prev":"00000000","index":${index},"term":${term},"kind":"${kind}",` +
+      `"command":${JSON.stringify(command)}}\n`,
+  );
+  writeHex(line, prevAt, prevCrc);
+  return { index, term, kind, command, prevCrc, crc: seal(line), line };
 }
 
 /**
@@ -43,9 +45,15 @@ export function makeEntry(
  */
 export function sealLine(rest: string): Uint8Array {
   const line = entryLines.encode(`{"crc":"00000000",${rest}\n`);
-  const digits = crcToHex(crc32(line.subarray(checkedFrom, line.length - 1)));
-  for (let i = 0; i < 8; i++) line[crcAt + i] = digits.charCodeAt(i);
+  seal(line);
   return line;
+}
+
+/** Puts the checksum of a line into its place, and returns it. */
+function seal(line: Uint8Array): number {
+  const crc = crc32(line.subarray(checkedFrom, line.length - 1));
+  writeHex(line, crcAt, crc);
+  return crc;
 }
 
 /** Whether a line, newline included, is whole: the frame stands where it should and the checksum holds. */
@@ -121,6 +129,16 @@ function isWhole(value: unknown): value is number {
 function hasFrame(line: Uint8Array, from: number, end: number): boolean {
   for (let i = from; i < end; i++) if (line[i] !== frame[i]) return false;
   return true;
+}
+
+const hexDigits = new TextEncoder().encode("0123456789abcdef");
+
+/** Writes an integer below 2^32 as eight hex digits: a text of them would take as long as all the rest of a line. */
+function writeHex(bytes: Uint8Array, from: number, value: number): void {
+  for (let i = from + 7; i >= from; i--) {
+    bytes[i] = hexDigits[value & 15]!;
+    value >>>= 4;
+  }
 }
 
 /** Eight hex digits as an integer; -1, which no checksum equals, when they are not hex digits. */
