@@ -92,6 +92,7 @@ if (import.meta.main) {
     const figures: InnerFigures = { timers: timers(), ...rest, stillMilliseconds: stillness.take() };
     console.error(mark + JSON.stringify(figures));
   }, tellMs);
+  // Snapshots come at drawn distances, so their saw cannot keep step with this.
   // A pause that the load notices: it makes elections likelier and hides none. A lesser collection leaves pages half
   // empty and 70 MiB of room for young objects; how much of them there is changes by 10 MiB at V8's leisure.
   const collect = (): void => {

@@ -71,8 +71,11 @@ export interface NodeVerdict {
 
 /** The bars: MiB an hour, and how far descriptors and timers may stray. */
 export const slopeMax = 4, strayMax = 5;
+/** From fewer measurements of memory nothing is concluded. */
+const measurementsMin = 10;
 /** Windows of descriptors and timers are so long, in seconds, and shorter when there would be too few. */
 const windowSeconds = 120, windowsMin = 10;
+const unknownSlope = { slope: NaN, least: NaN, most: NaN };
 /** By then the oldest log has gone from memory and disk, and the history for watches is full. */
 const snapshotsOfWarmUp = 2;
 
@@ -91,18 +94,23 @@ export function judge(samples: readonly NodeSample[], warmUpSeconds: number): No
   const line = (name: Memory, some = counted): Point[] =>
     some.map((sample) => [sample.seconds / 3600, sample[name]]);
   const measured = counted.filter((sample, i) => i === 0 || isNew(sample, counted[i - 1]!));
-  const { slope: theil, least, most } = theilSen(line("restMebibytes", measured));
+  const isEnough = measured.length >= measurementsMin;
+  const { slope: theil, least, most } = isEnough ? theilSen(line("restMebibytes", measured)) : unknownSlope;
   const slope = {
     theilSen: theil,
     least,
     most,
     leastSquares: leastSquares(line("restMebibytes", measured)),
     resident: leastSquares(line("rssMebibytes")),
-    heap: theilSen(line("heapMebibytes", measured)).slope,
+    heap: isEnough ? theilSen(line("heapMebibytes", measured)).slope : NaN,
   };
   const elections = samples.at(-1)!.term - samples[0]!.term;
   const problems: string[] = [];
-  if (!(theil <= slopeMax)) {
+  if (!isEnough) {
+    problems.push(
+      `its memory was measured ${measured.length} times, and ${measurementsMin} are needed: run longer`,
+    );
+  } else if (!(theil <= slopeMax)) {
     const [grows, from, to] = [theil, least, most].map((one) => one.toFixed(1));
     const doubt = least <= slopeMax ? ": too noisy to tell, run longer on a quieter machine" : "";
     problems.push(
@@ -161,7 +169,7 @@ export function theilSen(points: readonly Point[]): { slope: number; least: numb
   return { slope: median(slopes), least: at(low), most: at(high) };
 }
 
-/** Whether memory was measured again between two samples: to the byte it is never the same. */
+/** Whether memory was measured again between two samples: of the heap, to the byte, it is never the same. */
 function isNew(sample: NodeSample, before: NodeSample): boolean {
   return sample.restMebibytes !== before.restMebibytes || sample.heapMebibytes !== before.heapMebibytes;
 }

@@ -133,7 +133,7 @@ function hasFrame(line: Uint8Array, from: number, end: number): boolean {
 
 const hexDigits = new TextEncoder().encode("0123456789abcdef");
 
-/** Writes an integer below 2^32 as eight hex digits: a text of them would take as long as all the rest of a line. */
+/** Writes an integer below 2^32 as eight hex digits. Texts of them would take nearly as long as all the rest of a line. */
 function writeHex(bytes: Uint8Array, from: number, value: number): void {
   for (let i = from + 7; i >= from; i--) {
     bytes[i] = hexDigits[value & 15]!;

@@ -16,7 +16,7 @@ interface Listing {
   readonly state: FrozenState;
 }
 
-/** More lists that could go on than this, and the oldest one cannot any more. */
+/** So many lists are kept in mind; one more, and the oldest goes. Those that cannot go on make room before. */
 const listingsMax = 4096;
 
 /** The lists of a node. */

@@ -99,6 +99,14 @@ Deno.test("judge() counts a measurement once, however many samples repeat it", (
   assertEquals(bounds(1), bounds(6));
 });
 
+Deno.test("judge() concludes nothing from a few measurements", () => {
+  const samples = samplesOf("a").filter(({ seconds }) => seconds < warmUpSeconds + 300);
+  assertMatch(
+    judge(samples, warmUpSeconds).problems[0]!,
+    /^its memory was measured 5 times, and 10 are needed/,
+  );
+});
+
 Deno.test("judge() says so when memory is too noisy to tell", () => {
   const random = new Random("noisy");
   const noisy = problemsOf(({ seconds }) => ({

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertLess, assertMatch, assertStringIncludes } from "@std/assert";
 import { mebibytesOf } from "../../bench/process_figures.ts";
 import { Random } from "../sim/random.ts";
 import { steady, type TestCluster, type TestNode, until, withCluster } from "./cluster.ts";
@@ -21,7 +21,7 @@ import {
 import { exchange, LineConnection } from "./line_connection.ts";
 
 const secret = "a secret of sixteen bytes or more";
-const mebibytesMax = 64, writesMin = 10;
+const mebibytesMax = 64, writesMin = 10, writeMsMax = 5000;
 const random = new Random("hostile peers");
 
 /** Runs an attack on a cluster that is written to meanwhile, and checks that nobody but the writer changed anything. */
@@ -95,8 +95,10 @@ function writeTo(leader: TestNode): { stop(): void; ended: Promise<number> } {
   const ended = (async () => {
     let count = 0;
     for (; !isOver || count < writesMin; count++) {
+      const before = performance.now();
       const [reply] = await exchange(leader.client, [{ op: "put", key: "canary", value: `${count}` }]);
       assertEquals(reply!.ok, true, JSON.stringify(reply));
+      assertLess(performance.now() - before, writeMsMax, "the writer had to wait");
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     return count;
