@@ -21,16 +21,14 @@ interface Entry {
   value: string;
 }
 
-/** Sends what a turn brings together in one write. */
-class Sender {
+/** Lines that gather while those before them are on their way leave together. */
+class Batches {
   #lines: string[] = [];
   #isBusy = false;
 
-  constructor(readonly conn: Deno.TcpConn) {
-    conn.setNoDelay(true);
-  }
+  constructor(readonly write: (bytes: Uint8Array) => Promise<void>) {}
 
-  send(line: string): void {
+  add(line: string): void {
     this.#lines.push(line);
     if (this.#isBusy) return;
     this.#isBusy = true;
@@ -39,12 +37,19 @@ class Sender {
 
   async #run(): Promise<void> {
     while (this.#lines.length > 0) {
-      const bytes = encoder.encode(this.#lines.join("\n") + "\n");
+      const lines = this.#lines;
       this.#lines = [];
-      for (let at = 0; at < bytes.length;) at += await this.conn.write(bytes.subarray(at));
+      await this.write(encoder.encode(lines.join("\n") + "\n"));
     }
     this.#isBusy = false;
   }
+}
+
+function sendTo(conn: Deno.TcpConn): Batches {
+  conn.setNoDelay(true);
+  return new Batches(async (bytes) => {
+    for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
+  });
 }
 
 /** Gives all whole lines of each read to `take`, until the connection ends. A line longer than the buffer ends it, too. */
@@ -61,35 +66,26 @@ async function readLines(tcp: Deno.TcpConn, take: (lines: string[]) => void): Pr
   }
 }
 
-/** A log: what gathers during an fsync shares the next one. */
+/** What gathers during an fsync shares the next one. */
 class Log {
-  #lines: string[] = [];
   #lastIndex = 0;
-  #isBusy = false;
   durableIndex = 0;
   onDurable: () => void = () => {};
+  readonly #batches: Batches;
 
-  constructor(readonly file: Deno.FsFile) {}
-
-  append(line: string, index: number): void {
-    this.#lines.push(line);
-    this.#lastIndex = index;
-    if (this.#isBusy) return;
-    this.#isBusy = true;
-    queueMicrotask(() => this.#run());
-  }
-
-  async #run(): Promise<void> {
-    while (this.#lines.length > 0) {
-      const bytes = encoder.encode(this.#lines.join("\n") + "\n");
+  constructor(file: Deno.FsFile) {
+    this.#batches = new Batches(async (bytes) => {
       const index = this.#lastIndex;
-      this.#lines = [];
-      for (let at = 0; at < bytes.length;) at += this.file.writeSync(bytes.subarray(at));
-      await this.file.syncData();
+      for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
+      await file.syncData();
       this.durableIndex = index;
       this.onDurable();
-    }
-    this.#isBusy = false;
+    });
+  }
+
+  append(line: string, index: number): void {
+    this.#lastIndex = index;
+    this.#batches.add(line);
   }
 }
 
@@ -116,36 +112,36 @@ class Waiting<T extends Entry> {
 }
 
 async function lead(log: Log, followers: Deno.TcpConn[], clients: Deno.Listener): Promise<void> {
-  const waiting = new Waiting<Entry & { client: Sender }>();
-  const peers = followers.map((conn) => ({ sender: new Sender(conn), durableIndex: 0 }));
+  const waiting = new Waiting<Entry & { client: Batches }>();
+  const peers = followers.map((conn) => ({ conn, batches: sendTo(conn), durableIndex: 0 }));
   let lastIndex = 0;
   let committed = 0;
   const advance = (): void => {
     const durable = [log, ...peers].map(({ durableIndex }) => durableIndex).sort((a, b) => b - a);
     committed = durable[1]!;
-    waiting.commit(committed, ({ index, client }) => client.send(`{"ok":true,"index":${index}}`));
+    waiting.commit(committed, ({ index, client }) => client.add(`{"ok":true,"index":${index}}`));
   };
   log.onDurable = advance;
   for (const peer of peers) {
-    readLines(peer.sender.conn, (lines) => {
+    readLines(peer.conn, (lines) => {
       peer.durableIndex = Number(lines.at(-1));
       advance();
     });
   }
   for await (const conn of clients) {
-    const client = new Sender(conn as Deno.TcpConn);
-    readLines(client.conn, (lines) => {
+    const client = sendTo(conn as Deno.TcpConn);
+    readLines(conn as Deno.TcpConn, (lines) => {
       for (const line of lines) {
         const { op, key, value } = JSON.parse(line);
         if (op !== "put") {
-          client.send('{"ok":true,"role":"leader"}');
+          client.add('{"ok":true,"role":"leader"}');
           continue;
         }
         const index = ++lastIndex;
         waiting.add({ index, key, value, client });
         const entry = JSON.stringify({ index, committed, key, value });
         log.append(entry, index);
-        for (const { sender } of peers) sender.send(entry);
+        for (const { batches } of peers) batches.add(entry);
       }
     });
   }
@@ -153,8 +149,8 @@ async function lead(log: Log, followers: Deno.TcpConn[], clients: Deno.Listener)
 
 async function follow(log: Log, leader: Deno.TcpConn): Promise<void> {
   const waiting = new Waiting<Entry>();
-  const sender = new Sender(leader);
-  log.onDurable = () => sender.send(String(log.durableIndex));
+  const batches = sendTo(leader);
+  log.onDurable = () => batches.add(String(log.durableIndex));
   await readLines(leader, (lines) => {
     for (const line of lines) {
       const { committed, ...entry } = JSON.parse(line);
