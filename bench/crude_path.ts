@@ -10,6 +10,7 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
+import { writeAll } from "../lib/io/deno_room.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -76,7 +77,7 @@ class Log {
   constructor(file: Deno.FsFile) {
     this.#batches = new Batches(async (bytes) => {
       const index = this.#lastIndex;
-      for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
+      writeAll(file, bytes);
       await file.syncData();
       this.durableIndex = index;
       this.onDurable();

@@ -75,7 +75,6 @@ export const slopeMax = 4, strayMax = 5;
 const measurementsMin = 10;
 /** Windows of descriptors and timers are so long, in seconds, and shorter when there would be too few. */
 const windowSeconds = 120, windowsMin = 10;
-const unknownSlope = { slope: NaN, least: NaN, most: NaN };
 /** By then the oldest log has gone from memory and disk, and the history for watches is full. */
 const snapshotsOfWarmUp = 2;
 
@@ -94,19 +93,18 @@ export function judge(samples: readonly NodeSample[], warmUpSeconds: number): No
   const line = (name: Memory, some = counted): Point[] =>
     some.map((sample) => [sample.seconds / 3600, sample[name]]);
   const measured = counted.filter((sample, i) => i === 0 || isNew(sample, counted[i - 1]!));
-  const isEnough = measured.length >= measurementsMin;
-  const { slope: theil, least, most } = isEnough ? theilSen(line("restMebibytes", measured)) : unknownSlope;
+  const { slope: theil, least, most } = theilSen(line("restMebibytes", measured));
   const slope = {
     theilSen: theil,
     least,
     most,
     leastSquares: leastSquares(line("restMebibytes", measured)),
     resident: leastSquares(line("rssMebibytes")),
-    heap: isEnough ? theilSen(line("heapMebibytes", measured)).slope : NaN,
+    heap: theilSen(line("heapMebibytes", measured)).slope,
   };
   const elections = samples.at(-1)!.term - samples[0]!.term;
   const problems: string[] = [];
-  if (!isEnough) {
+  if (measured.length < measurementsMin) {
     problems.push(
       `its memory was measured ${measured.length} times, and ${measurementsMin} are needed: run longer`,
     );
@@ -157,7 +155,7 @@ export function leastSquares(points: readonly Point[]): number {
 
 /**
  * The median of the slopes of all pairs of points, and between which two of them the true slope lies, nine times in ten,
- * if the points stray independently of each other (Sen 1968).
+ * if the points stray independently of each other (Sen 1968). NaN of a single point.
  */
 export function theilSen(points: readonly Point[]): { slope: number; least: number; most: number } {
   const slopes = points.flatMap(([x, y], i) => points.slice(i + 1).map(([x1, y1]) => (y1 - y) / (x1 - x)));
@@ -165,7 +163,7 @@ export function theilSen(points: readonly Point[]): { slope: number; least: numb
   const n = points.length;
   const spread = 1.645 * Math.sqrt(n * (n - 1) * (2 * n + 5) / 18);
   const [low, high] = [Math.floor((slopes.length - spread) / 2), Math.ceil((slopes.length + spread) / 2)];
-  const at = (rank: number): number => slopes[Math.min(slopes.length - 1, Math.max(0, rank))]!;
+  const at = (rank: number): number => slopes[Math.min(slopes.length - 1, Math.max(0, rank))] ?? NaN;
   return { slope: median(slopes), least: at(low), most: at(high) };
 }
 

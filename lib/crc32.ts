@@ -16,3 +16,13 @@ export function crc32(bytes: Uint8Array): number {
 export function crcToHex(crc: number): string {
   return crc.toString(16).padStart(8, "0");
 }
+
+const hexDigits = new TextEncoder().encode("0123456789abcdef");
+
+/** Writes those digits at `from`. Making a text of them would take nearly as long as all the rest of an entry's line. */
+export function writeCrc(bytes: Uint8Array, from: number, crc: number): void {
+  for (let i = from + 7; i >= from; i--) {
+    bytes[i] = hexDigits[crc & 15]!;
+    crc >>>= 4;
+  }
+}

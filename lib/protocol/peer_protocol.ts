@@ -9,7 +9,7 @@
  */
 
 import { Arena, concat, decodeText, merged } from "../bytes.ts";
-import { crc32, crcToHex } from "../crc32.ts";
+import { crc32, crcToHex, writeCrc } from "../crc32.ts";
 import { decodeEntry, entryLines } from "../raft/entry.ts";
 import type { AppendEntries, InstallSnapshot, Message } from "../raft/messages.ts";
 import type { Entry, Member, NodeId } from "../raft/types.ts";
@@ -90,7 +90,7 @@ export function encodeLinkLine(line: LinkLine): Uint8Array {
 /** A line that ends with the checksum of what is before it: TCP's own lets one error in 65,536 pass. */
 function withCrc(fields: object): Uint8Array {
   const bytes = controlLines.encode(`${JSON.stringify(fields).slice(0, -1)},"crc":"00000000"}\n`);
-  encoder.encodeInto(crcToHex(crc32(bytes.subarray(0, -crcLength - 1))), bytes.subarray(-crcHexFromEnd));
+  writeCrc(bytes, bytes.length - crcHexFromEnd, crc32(bytes.subarray(0, -crcLength - 1)));
   return bytes;
 }
 

@@ -8,7 +8,7 @@
 
 import { assert } from "../assert.ts";
 import { Arena, decodeText } from "../bytes.ts";
-import { crc32 } from "../crc32.ts";
+import { crc32, writeCrc } from "../crc32.ts";
 import type { Configuration, Entry, EntryKind } from "./types.ts";
 
 // {"crc":"xxxxxxxx","prev":"xxxxxxxx","index":...}\n
@@ -21,7 +21,8 @@ const prevAt = 26;
 const prevEnd = 34;
 const newline = 10;
 
-const frame = new TextEncoder().encode('{"crc":"00000000","prev":"00000000","index":');
+const frameText = '{"crc":"00000000","prev":"00000000","index":';
+const frame = new TextEncoder().encode(frameText);
 
 /** The lines of entries stay in memory, side by side as they will leave: the log is cut in front, so they go together. */
 export const entryLines: Arena = new Arena(64 << 10);
@@ -32,11 +33,10 @@ export function makeEntry(
 ): Entry {
   const { index, term, kind, command, prevCrc } = fields;
   const line = entryLines.encode(
-    `{"crc":"00000000","prev":"00000000","index":${index},"term":${term},"kind":"${kind}",` +
-      `"command":${JSON.stringify(command)}}\n`,
+    `${frameText}${index},"term":${term},"kind":"${kind}","command":${JSON.stringify(command)}}\n`,
   );
-  writeHex(line, prevAt, prevCrc);
-  return { index, term, kind, command, prevCrc, crc: seal(line), line };
+  writeCrc(line, prevAt, prevCrc);
+  return { index, term, kind, command, prevCrc, crc: putCrc(line), line };
 }
 
 /**
@@ -45,14 +45,14 @@ export function makeEntry(
  */
 export function sealLine(rest: string): Uint8Array {
   const line = entryLines.encode(`{"crc":"00000000",${rest}\n`);
-  seal(line);
+  putCrc(line);
   return line;
 }
 
 /** Puts the checksum of a line into its place, and returns it. */
-function seal(line: Uint8Array): number {
+function putCrc(line: Uint8Array): number {
   const crc = crc32(line.subarray(checkedFrom, line.length - 1));
-  writeHex(line, crcAt, crc);
+  writeCrc(line, crcAt, crc);
   return crc;
 }
 
@@ -129,16 +129,6 @@ function isWhole(value: unknown): value is number {
 function hasFrame(line: Uint8Array, from: number, end: number): boolean {
   for (let i = from; i < end; i++) if (line[i] !== frame[i]) return false;
   return true;
-}
-
-const hexDigits = new TextEncoder().encode("0123456789abcdef");
-
-/** Writes an integer below 2^32 as eight hex digits. Texts of them would take nearly as long as all the rest of a line. */
-function writeHex(bytes: Uint8Array, from: number, value: number): void {
-  for (let i = from + 7; i >= from; i--) {
-    bytes[i] = hexDigits[value & 15]!;
-    value >>>= 4;
-  }
 }
 
 /** Eight hex digits as an integer; -1, which no checksum equals, when they are not hex digits. */

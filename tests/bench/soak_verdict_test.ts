@@ -107,6 +107,10 @@ Deno.test("judge() concludes nothing from a few measurements", () => {
   );
 });
 
+Deno.test("theilSen() knows nothing of a single point", () => {
+  assertEquals(theilSen([[1, 2]]), { slope: NaN, least: NaN, most: NaN });
+});
+
 Deno.test("judge() says so when memory is too noisy to tell", () => {
   const random = new Random("noisy");
   const noisy = problemsOf(({ seconds }) => ({
