@@ -14,9 +14,9 @@ import { sleep } from "../lib/client/deadline.ts";
 import { type TestCluster, type TestNode, until, withCluster } from "../tests/e2e/cluster.ts";
 import { processFigures } from "./process_figures.ts";
 import { type LoadFigures, SoakLoad } from "./soak_load.ts";
-import { latestFigures, soakNode } from "./soak_node.ts";
+import { isFigures, latestFigures, soakNode } from "./soak_node.ts";
 import { judge, type NodeSample, type NodeVerdict } from "./soak_verdict.ts";
-import { describeSlowest, measureMachine, type Yardstick } from "./yardstick.ts";
+import { describeSlowest, Machine, type Yardstick } from "./yardstick.ts";
 
 interface Plan {
   minutes: number;
@@ -40,8 +40,10 @@ interface Report {
   /** Operations that were not sent because the cluster was seconds behind. */
   unsent: number;
   nodes: NodeVerdict[];
-  /** How fast the machine was at each sample. */
+  /** How fast the machine was up to each sample. */
   machine: Yardstick[];
+  /** The last that each node said of who leads and of its disk. */
+  journals: string[][];
 }
 
 const sampleMs = 10_000;
@@ -49,11 +51,14 @@ const measureSeconds = 10;
 const warmUpSecondsMax = 600;
 /** A load of which more was not sent is not the load that was to be shown. */
 const unsentShareMax = 0.01;
+/** Of a node's journal, in the report. */
+const journalLinesMax = 40;
 
 async function soak(plan: Plan): Promise<Report> {
   let report: Report | null = null;
   await withCluster({ nodes: 3, wrapper: soakNode }, async (cluster, folder) => {
     const load = await SoakLoad.open(cluster);
+    const machine = new Machine(`${folder}/yardstick`);
     try {
       load.startVisits();
       await load.greatestRate(measureSeconds / 2); // code that runs for the first time is slow
@@ -62,8 +67,9 @@ async function soak(plan: Plan): Promise<Report> {
       console.error(`greatest rate ${greatestRate ?? "not measured"}, offered ${rate} operations a second`);
       await until("each node tells of its inside", () => cluster.nodes.every(isHeard) || null);
       load.take();
+      machine.take();
       load.startAt(rate);
-      const { nodes, figures, machine } = await watchNodes(cluster, load, { ...plan, folder });
+      const { nodes, figures, yardsticks } = await watchNodes(cluster, { load, machine }, plan);
       const { errors, firstError, unsent } = load;
       const warmUpSeconds = Math.min(warmUpSecondsMax, plan.minutes * 60 / 4);
       report = {
@@ -77,13 +83,21 @@ async function soak(plan: Plan): Promise<Report> {
         firstError,
         unsent,
         nodes: nodes.map((samples) => judge(samples, warmUpSeconds)),
-        machine,
+        machine: yardsticks,
+        journals: cluster.nodes.map(({ journal }) => linesOf(journal)),
       };
     } finally {
       await load.close();
+      await machine.close();
     }
   });
   return report!;
+}
+
+/** The last lines of a journal, but for what comes all the time: the figures, and snapshots that went well. */
+function linesOf(journal: string): string[] {
+  const isUsual = (line: string): boolean => isFigures(line) || line.includes("took a snapshot");
+  return journal.split("\n").filter((line) => line !== "" && !isUsual(line)).slice(-journalLinesMax);
 }
 
 function isHeard({ journal }: TestNode): boolean {
@@ -93,12 +107,12 @@ function isHeard({ journal }: TestNode): boolean {
 /** Samples of each node and of the load, until the time is up. */
 async function watchNodes(
   cluster: TestCluster,
-  load: SoakLoad,
-  { minutes, samples: file, stop, folder }: Plan & { folder: string },
-): Promise<{ nodes: NodeSample[][]; figures: LoadFigures[]; machine: Yardstick[] }> {
+  { load, machine }: { load: SoakLoad; machine: Machine },
+  { minutes, samples: file, stop }: Plan,
+): Promise<{ nodes: NodeSample[][]; figures: LoadFigures[]; yardsticks: Yardstick[] }> {
   const nodes: NodeSample[][] = cluster.nodes.map(() => []);
   const figures: LoadFigures[] = [];
-  const machine: Yardstick[] = [];
+  const yardsticks: Yardstick[] = [];
   const startedAt = performance.now();
   for (let due = 0; due <= minutes * 60_000; due += sampleMs) {
     await sleep(Math.max(0, startedAt + due - performance.now()), stop);
@@ -107,8 +121,8 @@ async function watchNodes(
     seen.forEach((sample, i) => nodes[i]!.push(sample));
     const taken = load.take();
     figures.push(taken);
-    const yardstick = measureMachine(`${folder}/yardstick`);
-    machine.push(yardstick);
+    const yardstick = machine.take();
+    yardsticks.push(yardstick);
     console.error(describeMoment(seconds, seen, taken, load) + describeYardstick(yardstick));
     if (file !== null) {
       const line = JSON.stringify({
@@ -122,11 +136,14 @@ async function watchNodes(
       await Deno.writeTextFile(file, line + "\n", { append: true });
     }
   }
-  return { nodes, figures, machine };
+  return { nodes, figures, yardsticks };
 }
 
-function describeYardstick({ computeMilliseconds, fsyncMilliseconds }: Yardstick): string {
-  return `, machine ${computeMilliseconds.toFixed(2)} ms, fsync ${fsyncMilliseconds.toFixed(2)} ms`;
+function describeYardstick(
+  { computeMilliseconds, fsyncMilliseconds, longestFsyncMilliseconds }: Yardstick,
+): string {
+  return `, machine ${computeMilliseconds.toFixed(2)} ms, fsync ${fsyncMilliseconds.toFixed(2)} ms, ` +
+    `at most ${longestFsyncMilliseconds.toFixed(0)} ms`;
 }
 
 async function sampleOf(node: TestNode, seconds: number): Promise<NodeSample> {
@@ -237,6 +254,7 @@ async function main(args: readonly string[]): Promise<number> {
   if (unsent > unsentShareMax * operations) problems.push(`${unsent} operations were not sent`);
   console.log(`${operations} operations, ${unsent} more not sent while the cluster was behind`);
   console.log(problems.length === 0 ? "Every bar holds." : problems.join("\n"));
+  if (report.nodes.some(({ elections }) => elections > 0)) console.log(report.journals.flat().join("\n"));
   console.log(describeSlowest(report.machine));
   console.log(JSON.stringify(report));
   return problems.length === 0 ? 0 : 1;

@@ -51,6 +51,11 @@ export function latestFigures(journal: string): InnerFigures | null {
   return from < 0 ? null : JSON.parse(journal.slice(from + mark.length, journal.indexOf("\n", from)));
 }
 
+/** Whether a line of a journal is such figures. */
+export function isFigures(line: string): boolean {
+  return line.includes(mark);
+}
+
 /** Puts timers that are counted into `scope`; returns how many are pending. */
 export function countTimers(scope: object): () => number {
   const pending = new Set<unknown>();

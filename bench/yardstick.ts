@@ -4,14 +4,16 @@
  * @module
  */
 
+import { sleep } from "../lib/client/deadline.ts";
 import { quantile } from "./process_figures.ts";
 
 /** Two pieces of work that are always the same. */
 export interface Yardstick {
   /** Computing in one thread; the best of several, so that who else runs here hardly counts. */
   computeMilliseconds: number;
-  /** Writing 512 bytes and an fsync; the median of several. */
+  /** Writing 512 bytes and an fsync: the median and the longest since the last time. */
   fsyncMilliseconds: number;
+  longestFsyncMilliseconds: number;
 }
 
 /** The longest that an event loop did not come around to a timer that ticks all the time. */
@@ -34,32 +36,68 @@ export class Stillness {
   }
 }
 
-const rounds = 9;
+const computeRounds = 9, fsyncEveryMs = 100;
 const block = new Uint8Array(512);
 
-/** Takes some 10 ms. The file is written at its beginning and stays. */
-export function measureMachine(file: string): Yardstick {
-  const computing = Array.from({ length: rounds }, () => timed(compute));
-  using disk = Deno.openSync(file, { write: true, create: true });
-  const syncing = Array.from({ length: rounds }, () =>
-    timed(() => {
-      disk.seekSync(0, Deno.SeekMode.Start);
-      disk.writeSync(block);
-      disk.syncDataSync();
-    }));
-  return { computeMilliseconds: Math.min(...computing), fsyncMilliseconds: quantile(syncing, 0.5) };
+/** Measures the machine beside all that runs on it. Its fsyncs take turns with a pause, from its making to `close`. */
+export class Machine {
+  readonly #file: Deno.FsFile;
+  readonly #closing = new AbortController();
+  readonly #syncing: Promise<void>;
+  #fsyncs: number[] = [];
+  /** When the fsync began that is under way. */
+  #beganAt: number | null = null;
+
+  /** The file is written at its beginning and stays. */
+  constructor(path: string) {
+    this.#file = Deno.openSync(path, { write: true, create: true });
+    this.#syncing = this.#sync();
+  }
+
+  /** How fast it was since the last time. Computes for some milliseconds. */
+  take(): Yardstick {
+    const computing = Array.from({ length: computeRounds }, () => timed(compute));
+    const underWay = this.#beganAt === null ? 0 : performance.now() - this.#beganAt;
+    const fsyncs = this.#fsyncs.length > 0 ? this.#fsyncs : [underWay];
+    this.#fsyncs = [];
+    return {
+      computeMilliseconds: Math.min(...computing),
+      fsyncMilliseconds: quantile(fsyncs, 0.5),
+      longestFsyncMilliseconds: Math.max(underWay, ...fsyncs),
+    };
+  }
+
+  /** Waits for the fsync that is under way. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#syncing;
+    this.#file.close();
+  }
+
+  async #sync(): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      this.#beganAt = performance.now();
+      this.#file.seekSync(0, Deno.SeekMode.Start);
+      this.#file.writeSync(block);
+      await this.#file.syncData();
+      this.#fsyncs.push(performance.now() - this.#beganAt);
+      this.#beganAt = null;
+      await sleep(fsyncEveryMs, signal).catch(() => {}); // closed meanwhile
+    }
+  }
 }
 
-/** The slowest moment of a run, as multiples of its median. */
+/** The slowest moment of a run, as multiples of its median, and the longest fsync. */
 export function describeSlowest(all: readonly Yardstick[]): string {
   const times = (of: (one: Yardstick) => number): string => {
     const samples = all.map(of);
     return (Math.max(...samples) / quantile(samples, 0.5)).toFixed(1);
   };
-  return `this machine at its slowest: ${
-    times((one) => one.computeMilliseconds)
-  } times the median for the same ` +
-    `computation, ${times((one) => one.fsyncMilliseconds)} times for an fsync`;
+  const longest = Math.max(...all.map(({ longestFsyncMilliseconds }) => longestFsyncMilliseconds));
+  return `this machine at its slowest: ${times((one) => one.computeMilliseconds)} times the median for the ` +
+    `same computation, ${times((one) => one.fsyncMilliseconds)} times for an fsync; the longest fsync took ` +
+    `${longest.toFixed(0)} ms`;
 }
 
 function timed(act: () => void): number {

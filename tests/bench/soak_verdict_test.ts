@@ -7,7 +7,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertMatch } from "@std/assert";
 import { countTimers, latestFigures } from "../../bench/soak_node.ts";
 import { judge, leastSquares, type NodeSample, type Point, theilSen } from "../../bench/soak_verdict.ts";
-import { describeSlowest, measureMachine } from "../../bench/yardstick.ts";
+import { describeSlowest, Machine } from "../../bench/yardstick.ts";
 import { Random } from "../../lib/chaos/random.ts";
 
 const warmUpSeconds = 600;
@@ -177,14 +177,22 @@ Deno.test("countTimers() counts timers until they have run or are cleared", asyn
   assertEquals(pending(), 0);
 });
 
-Deno.test("measureMachine() takes some time for each piece of work, and describeSlowest() compares the worst with the median", async () => {
+Deno.test("Machine.take() tells how long each piece of work took, and describeSlowest() the worst of a run", async () => {
   const file = await Deno.makeTempFile();
-  const seen = measureMachine(file);
+  const machine = new Machine(file);
+  const first = machine.take(); // while the first fsync is under way
+  await machine.close();
+  const last = machine.take();
   await Deno.remove(file);
-  assert(seen.computeMilliseconds > 0 && seen.fsyncMilliseconds > 0);
-  const all = [1, 1, 1, 3].map((n) => ({ computeMilliseconds: n, fsyncMilliseconds: 2 * n * n }));
+  assert(first.computeMilliseconds > 0 && first.longestFsyncMilliseconds > 0);
+  assert(last.fsyncMilliseconds > 0 && last.longestFsyncMilliseconds >= last.fsyncMilliseconds);
+  const all = [1, 1, 1, 3].map((n) => ({
+    computeMilliseconds: n,
+    fsyncMilliseconds: 2 * n * n,
+    longestFsyncMilliseconds: 100 * n,
+  }));
   assertMatch(
     describeSlowest(all),
-    /3\.0 times the median for the same computation, 9\.0 times for an fsync/,
+    /3\.0 times the median for the same computation, 9\.0 times for an fsync; the longest fsync took 300 ms/,
   );
 });
