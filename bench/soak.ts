@@ -233,6 +233,11 @@ function tableOf({ nodes }: Report): string {
     .join("\n");
 }
 
+/** What is said of each node, with its name. */
+function named(lines: readonly (readonly string[])[]): string[] {
+  return lines.flatMap((ofNode, i) => ofNode.map((line) => `node ${i + 1}: ${line}`));
+}
+
 async function main(args: readonly string[]): Promise<number> {
   const options = parseArgs([...args], { string: ["minutes", "load", "rate", "samples"] });
   const minutes = Number(options.minutes ?? 40);
@@ -248,13 +253,13 @@ async function main(args: readonly string[]): Promise<number> {
   Deno.addSignalListener("SIGTERM", () => stop.abort());
   const report = await soak({ minutes, rate, samples: options.samples ?? null, stop: stop.signal });
   console.log(tableOf(report));
-  const problems = report.nodes.flatMap((node, i) => node.problems.map((one) => `node ${i + 1}: ${one}`));
+  const problems = named(report.nodes.map((node) => node.problems));
   if (report.errors > 0) problems.push(`${report.errors} operations failed, the first: ${report.firstError}`);
   const { operations, unsent } = report;
   if (unsent > unsentShareMax * operations) problems.push(`${unsent} operations were not sent`);
   console.log(`${operations} operations, ${unsent} more not sent while the cluster was behind`);
   console.log(problems.length === 0 ? "Every bar holds." : problems.join("\n"));
-  if (report.nodes.some(({ elections }) => elections > 0)) console.log(report.journals.flat().join("\n"));
+  if (report.nodes.some(({ elections }) => elections > 0)) console.log(named(report.journals).join("\n"));
   console.log(describeSlowest(report.machine));
   console.log(JSON.stringify(report));
   return problems.length === 0 ? 0 : 1;

@@ -83,7 +83,7 @@ export class Machine {
       await this.#file.syncData();
       this.#fsyncs.push(performance.now() - this.#beganAt);
       this.#beganAt = null;
-      await sleep(fsyncEveryMs, signal).catch(() => {}); // closed meanwhile
+      await sleep(fsyncEveryMs, signal).catch(() => null); // null: it is closed
     }
   }
 }
