@@ -6,6 +6,7 @@
  * @module
  */
 
+import { Queue } from "../queue.ts";
 import { parseAddress } from "./addresses.ts";
 import { within } from "./deadline.ts";
 
@@ -29,6 +30,7 @@ export class ConnectionLost extends Error {
 }
 
 interface Waiting {
+  readonly id: number;
   resolve(reply: ReplyLine): void;
   reject(error: ConnectionLost): void;
 }
@@ -42,8 +44,8 @@ const probeTimeoutMs = 2500;
 export class Connection {
   readonly address: string;
   readonly #conn: Deno.TcpConn;
-  /** Requests without a reply by their id, oldest first. */
-  readonly #waiting = new Map<number, Waiting>();
+  /** Requests without a reply, oldest first. */
+  readonly #waiting = new Queue<Waiting>();
   #queue: string[] = [];
   #lastId = 0;
   /** Requests up to this id were handed to the operating system. */
@@ -87,7 +89,7 @@ export class Connection {
     if (this.#waiting.size === 0) this.#heardAt = performance.now();
     this.#queue.push(JSON.stringify({ ...fields, id }) + "\n");
     if (!this.#flushing) this.#flush();
-    return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+    return new Promise((resolve, reject) => this.#waiting.push({ id, resolve, reject }));
   }
 
   /** Keeps it open until the returned function is called: what only this node knows may still be asked for. */
@@ -141,15 +143,15 @@ export class Connection {
   #onLine(line: string): void {
     this.#heardAt = performance.now();
     const reply = JSON.parse(line) as ReplyLine & { id?: unknown };
+    const { first } = this.#waiting;
     // a line that the node could not read far enough to find its id is answered without one, in its turn
-    const id = typeof reply.id === "number" ? reply.id : this.#waiting.keys().next().value;
-    const waiting = id === undefined ? undefined : this.#waiting.get(id);
-    if (id === undefined || waiting === undefined || typeof reply.ok !== "boolean") {
-      throw new Error(`not a reply of kvapp: ${line.slice(0, 80)}`);
+    const isNext = first !== undefined && (typeof reply.id !== "number" || reply.id === first.id);
+    if (!isNext || typeof reply.ok !== "boolean") {
+      throw new Error(`not the reply of kvapp that comes next: ${line.slice(0, 80)}`);
     }
-    this.#waiting.delete(id);
     delete reply.id;
-    waiting.resolve(reply);
+    this.#waiting.shift();
+    first.resolve(reply);
     if (this.#retired) this.retire();
   }
 
@@ -169,10 +171,9 @@ export class Connection {
     clearInterval(this.#watch);
     this.#gone.abort(cause);
     this.#conn.close();
-    for (const [id, waiting] of this.#waiting) {
-      waiting.reject(new ConnectionLost(this.address, { sent: id <= this.#sentThrough, cause }));
+    for (let waiting; (waiting = this.#waiting.shift());) {
+      waiting.reject(new ConnectionLost(this.address, { sent: waiting.id <= this.#sentThrough, cause }));
     }
-    this.#waiting.clear();
   }
 }
 

@@ -8,6 +8,7 @@
 
 import type { Result } from "../kv/command.ts";
 import { noLeader, outcomeUnknown, type RequestError } from "../protocol/errors.ts";
+import { Queue } from "../queue.ts";
 import type { Trace } from "./trace.ts";
 
 /** Told once what became of a write. */
@@ -17,6 +18,7 @@ export type OnWritten = (outcome: Result | RequestError) => void;
 export type OnReadable = (error: RequestError | null) => void;
 
 interface PendingWrite {
+  index: number;
   term: number;
   deadline: number;
   hasSession: boolean;
@@ -34,14 +36,14 @@ interface PendingRead {
 /** What waits. Deadlines lie in the order of arrival, because every request waits equally long. */
 export class PendingRequests {
   readonly #timeoutMs: number;
-  /** By index, in the order of arrival. */
-  readonly #writes = new Map<number, PendingWrite>();
+  /** In the order of arrival, which is that of their indexes. */
+  readonly #writes = new Queue<PendingWrite>();
   /** Not yet asked for. */
   #newReads: PendingRead[] = [];
-  /** Asked for, by the number of the attempt. */
-  readonly #askedReads = new Map<number, PendingRead[]>();
-  /** Confirmed, by the index that must be applied before they look. */
-  readonly #dueReads = new Map<number, PendingRead[]>();
+  /** Asked for, in the order of the attempts. */
+  readonly #askedReads: { attempt: number; reads: PendingRead[] }[] = [];
+  /** Confirmed, in the order of the indexes that must be applied before they look. */
+  readonly #dueReads: { index: number; reads: PendingRead[] }[] = [];
   #appliedIndex = 0;
   #lastAttempt = 0;
   /** Of the latest write. */
@@ -57,8 +59,7 @@ export class PendingRequests {
   /** How many requests wait. */
   get size(): number {
     let size = this.#writes.size + this.#newReads.length;
-    for (const reads of this.#askedReads.values()) size += reads.length;
-    for (const reads of this.#dueReads.values()) size += reads.length;
+    for (const { reads } of [...this.#askedReads, ...this.#dueReads]) size += reads.length;
     return size;
   }
 
@@ -78,17 +79,13 @@ export class PendingRequests {
     hasSession: boolean,
     onWritten: OnWritten,
   ): void {
-    // An older write at the same index lost its place here; whether another node still has it, nobody can say yet.
-    const replaced = this.#writes.get(place.index);
-    this.#writes.delete(place.index);
+    // Older writes from here on lost their place; whether another node still has them, nobody can say yet.
+    const replaced: PendingWrite[] = [];
+    while ((this.#writes.last?.index ?? 0) >= place.index) replaced.push(this.#writes.pop()!);
     this.#lastTerm = place.term;
-    this.#writes.set(place.index, {
-      term: place.term,
-      deadline: now + this.#timeoutMs,
-      hasSession,
-      onWritten,
-    });
-    replaced?.onWritten(outcomeUnknown(replaced.hasSession));
+    const { index, term } = place;
+    this.#writes.push({ index, term, deadline: now + this.#timeoutMs, hasSession, onWritten });
+    for (const write of replaced) write.onWritten(outcomeUnknown(write.hasSession));
   }
 
   /**
@@ -97,30 +94,19 @@ export class PendingRequests {
    */
   onApplied(place: { index: number; term: number }, result: Result | null): void {
     this.#appliedIndex = place.index;
-    const write = this.#writes.get(place.index);
-    if (write !== undefined) {
-      this.#writes.delete(place.index);
+    const write = this.#writes.first;
+    if (write !== undefined && write.index === place.index) {
+      this.#writes.shift();
       write.onWritten(write.term === place.term && result !== null ? result : noLeader());
     }
-    const reads = this.#dueReads.get(place.index);
-    if (reads === undefined) return;
-    this.#dueReads.delete(place.index);
-    for (const read of reads) read.onReadable(null);
+    this.#answerDueReads();
   }
 
   /** The store holds everything up to `index` at once; what became of the writes in between, it does not tell. */
   onInstalled(index: number): void {
     this.#appliedIndex = index;
-    for (const [at, write] of this.#writes) {
-      if (at > index) continue;
-      this.#writes.delete(at);
-      write.onWritten(outcomeUnknown(write.hasSession));
-    }
-    for (const [at, reads] of this.#dueReads) {
-      if (at > index) continue;
-      this.#dueReads.delete(at);
-      for (const read of reads) read.onReadable(null);
-    }
+    this.#giveUpWhile((write) => write.index <= index);
+    this.#answerDueReads();
   }
 
   /** A read came, behind the write at `afterIndex`. It is asked for with all that came since the last time. */
@@ -138,15 +124,16 @@ export class PendingRequests {
     const attempt = ++this.#lastAttempt;
     if (!ask(attempt)) return;
     for (const { trace } of this.#newReads) trace?.mark("asked");
-    this.#askedReads.set(attempt, this.#newReads);
+    this.#askedReads.push({ attempt, reads: this.#newReads });
     this.#newReads = [];
   }
 
   /** An attempt was confirmed, or cancelled (null): then its reads are new again, for a fresh attempt. */
   onReadResult(attempt: number, readIndex: number | null): void {
-    const reads = this.#askedReads.get(attempt);
-    if (reads === undefined) return;
-    this.#askedReads.delete(attempt);
+    const at = this.#askedReads.findIndex((asked) => asked.attempt === attempt);
+    if (at < 0) return;
+    const [asked] = this.#askedReads.splice(at, 1);
+    const { reads } = asked!;
     if (readIndex === null) {
       this.#newReads = [...reads, ...this.#newReads];
       return;
@@ -154,20 +141,27 @@ export class PendingRequests {
     for (const read of reads) {
       read.trace?.mark("confirmed");
       const dueIndex = Math.max(readIndex, read.afterIndex);
-      const others = this.#dueReads.get(dueIndex);
       if (dueIndex <= this.#appliedIndex) read.onReadable(null);
-      else if (others !== undefined) others.push(read);
-      else this.#dueReads.set(dueIndex, [read]);
+      else this.#addDue(dueIndex, read);
+    }
+  }
+
+  #addDue(index: number, read: PendingRead): void {
+    const before = this.#dueReads.findLastIndex((due) => due.index <= index); // most often the last one
+    const last = this.#dueReads[before];
+    if (last?.index === index) last.reads.push(read);
+    else this.#dueReads.splice(before + 1, 0, { index, reads: [read] });
+  }
+
+  #answerDueReads(): void {
+    while (this.#dueReads.length > 0 && this.#dueReads[0]!.index <= this.#appliedIndex) {
+      for (const read of this.#dueReads.shift()!.reads) read.onReadable(null);
     }
   }
 
   /** Gives up what has waited too long, and sees whether there will be more of that. */
   expire(now: number): void {
-    for (const [index, write] of this.#writes) {
-      if (write.deadline > now) break;
-      this.#writes.delete(index);
-      write.onWritten(outcomeUnknown(write.hasSession));
-    }
+    this.#giveUpWhile((write) => write.deadline <= now);
     this.#lookBehind(now);
     const expired: PendingRead[] = [];
     const keep = (reads: PendingRead[]) => {
@@ -176,14 +170,23 @@ export class PendingRequests {
       return reads.filter((read) => read.deadline > now);
     };
     this.#newReads = keep(this.#newReads);
-    for (const [attempt, reads] of this.#askedReads) this.#askedReads.set(attempt, keep(reads));
-    for (const [index, reads] of this.#dueReads) this.#dueReads.set(index, keep(reads));
+    for (const group of [...this.#askedReads, ...this.#dueReads]) group.reads = keep(group.reads);
     for (const read of expired) read.onReadable(noLeader());
+  }
+
+  /** Gives up the oldest writes. */
+  #giveUpWhile(isGivenUp: (write: PendingWrite) => boolean): void {
+    while (true) {
+      const { first } = this.#writes;
+      if (first === undefined || !isGivenUp(first)) return;
+      this.#writes.shift();
+      first.onWritten(outcomeUnknown(first.hasSession));
+    }
   }
 
   #lookBehind(now: number): void {
     this.#behindTerm = 0;
-    for (const { term, deadline } of this.#writes.values()) {
+    for (const { term, deadline } of this.#writes) {
       if (term !== this.#lastTerm) continue;
       if (deadline - now < this.#timeoutMs / 2) this.#behindTerm = term;
       return;

@@ -157,3 +157,45 @@ Deno.test("PendingRequests.addRead() waits for the writes before it on its conne
   waiting.apply(3);
   assertEquals(waiting.outcomes, { write: "ok", read: "ok" });
 });
+
+Deno.test("PendingRequests.addWrite() leaves the outcome of all older writes from its index on open, once each", () => {
+  const waiting = new Waiting();
+  for (const index of [5, 6, 7, 9]) waiting.write(`older ${index}`, { index, term: 1 });
+  waiting.write("newer 6", { index: 6, term: 3 });
+  waiting.write("newer 7", { index: 7, term: 3 });
+  const lost = { "older 6": "outcomeUnknown", "older 7": "outcomeUnknown", "older 9": "outcomeUnknown" };
+  assertEquals(waiting.outcomes, lost);
+  waiting.apply(5);
+  for (const index of [6, 7]) waiting.apply(index, 3);
+  assertEquals(waiting.outcomes, { ...lost, "older 5": "ok", "newer 6": "ok", "newer 7": "ok" });
+  assertEquals(waiting.pending.size, 0);
+});
+
+Deno.test("PendingRequests.onReadResult() lets each read look at its own index, whatever order they are confirmed in", () => {
+  const waiting = new Waiting();
+  for (const [i, index] of [9, 7, 8, 7].entries()) {
+    waiting.read(`${index} (${i})`);
+    waiting.ask();
+    waiting.pending.onReadResult(waiting.attempts.at(-1)!, index);
+  }
+  for (const [index, names] of [[7, ["7 (1)", "7 (3)"]], [8, ["8 (2)"]], [9, ["9 (0)"]]] as const) {
+    const before = Object.keys(waiting.outcomes);
+    waiting.apply(index);
+    assertEquals(Object.keys(waiting.outcomes).filter((name) => !before.includes(name)), [...names]);
+  }
+});
+
+Deno.test("PendingRequests.onInstalled() ends what the snapshot has, and nothing else", () => {
+  const waiting = new Waiting();
+  for (const index of [7, 8, 9]) {
+    waiting.write(`write ${index}`, { index, term: 1 });
+    waiting.read(`read ${index}`);
+    waiting.ask();
+    waiting.pending.onReadResult(waiting.attempts.at(-1)!, index);
+  }
+  waiting.pending.onInstalled(8);
+  const ended = { "write 7": "outcomeUnknown", "write 8": "outcomeUnknown", "read 7": "ok", "read 8": "ok" };
+  assertEquals(waiting.outcomes, ended);
+  waiting.apply(9);
+  assertEquals(waiting.outcomes, { ...ended, "write 9": "ok", "read 9": "ok" });
+});

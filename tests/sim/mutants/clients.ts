@@ -65,10 +65,8 @@ export const clients: Record<string, Mutant> = {
     classes: ["BC2"],
     changes: [{
       file: pending,
-      from:
-        "if (write.deadline > now) break;\n      this.#writes.delete(index);\n      write.onWritten(outcomeUnknown",
-      to: "if (write.deadline > now) break;\n      this.#writes.delete(index);\n" +
-        "      write.onWritten(write.hasSession ? noLeader() : outcomeUnknown",
+      from: "first.onWritten(outcomeUnknown(first.hasSession));",
+      to: "first.onWritten(first.hasSession ? noLeader() : outcomeUnknown(first.hasSession));",
     }],
   },
 };
