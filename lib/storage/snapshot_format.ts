@@ -107,6 +107,11 @@ export class SnapshotReader {
     while (this.#reading === "more") {
       const end = this.#rest.indexOf(newline, this.#lineAt) + 1;
       if (end === 0) break;
+      if (this.metadata !== null && !this.#isCheckLike()) { // most lines, for which an array would be too much
+        this.#lines++;
+        this.#lineAt = end;
+        continue;
+      }
       const line = this.#rest.subarray(this.#lineAt, end);
       const problem = this.#takeLine(line);
       if (problem !== null) return this.#fail(problem);
@@ -123,8 +128,7 @@ export class SnapshotReader {
   }
 
   #takeLine(line: Uint8Array): string | null {
-    const isData = line[2] !== 0x63 || this.#isDataLike(line); // {"crc"...
-    if (this.metadata !== null && isData) {
+    if (this.metadata !== null && this.#isDataLike(line)) {
       this.#lines++;
       return null;
     }
@@ -133,6 +137,11 @@ export class SnapshotReader {
     const problem = this.metadata === null ? this.#takeHeader(fields) : this.#takeCheck(fields);
     if (problem === null) this.#blockAt = this.#lineAt + line.length;
     return problem;
+  }
+
+  /** Whether the next line begins as a check does: {"crc"... */
+  #isCheckLike(): boolean {
+    return this.#rest[this.#lineAt + 2] === 0x63;
   }
 
   /** A line that begins like a check and is none belongs to the block, whose sum will tell. */
