@@ -7,6 +7,7 @@
  */
 
 import { assert } from "./assert.ts";
+import { release } from "./bytes.ts";
 
 const chunkBytes = 64 << 10;
 /** A longer record that does not fit gets a chunk that ends with it. So at most half of the memory stays empty. */
@@ -15,7 +16,7 @@ const sharedBytesMax = chunkBytes / 2;
 const spareBytesMax = 32 << 20;
 
 interface Chunk {
-  readonly bytes: Uint8Array;
+  readonly bytes: Uint8Array<ArrayBuffer>;
   /** Number of the first record. */
   first: number;
   /** Where each record ends. */
@@ -78,6 +79,7 @@ export class ByteQueue {
       const isSpare = chunk.bytes.length === chunkBytes && this.#spare.length < spareBytesMax / chunkBytes;
       chunk.ends = [];
       if (isSpare) this.#spare.push(chunk);
+      else release(chunk.bytes);
     }
   }
 

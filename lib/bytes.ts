@@ -51,6 +51,14 @@ export function decodeText(bytes: Uint8Array): string {
   return text.includes("\ufffd") ? strict.decode(bytes) : text;
 }
 
+/**
+ * Gives the memory of a buffer back, and makes it empty: left to the garbage collector, megabytes stay for as long as a
+ * node has little to do.
+ */
+export function release({ buffer }: Uint8Array<ArrayBuffer> | Float64Array<ArrayBuffer>): void {
+  if (buffer.byteLength > 0) buffer.transferToFixedLength(0);
+}
+
 /** UTF-8 needs at most so many bytes for a UTF-16 unit. */
 const bytesPerUnitMax = 3;
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Range } from "./keys.ts";
+import type { Range } from "./key_order.ts";
 
 /** What makes a write happen once. */
 export interface OnceOptions {

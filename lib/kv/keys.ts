@@ -1,30 +1,19 @@
 /**
- * The keys in their order, which is that of their UTF-8 bytes (equally, of their Unicode code points): the order of
- * `LC_ALL=C sort` and of most languages, but not of JavaScript's `<`, which compares UTF-16 units and so puts
- * U+10000 and above, written as surrogate pairs, before U+E000. The tree therefore keeps a key with its units
- * renumbered such that `<` is right; of a key without such characters that is the key itself.
+ * The keys and their values. Where a value is, is known by its key; what it is lies where the garbage collector does
+ * not look (value_heap.ts). What changes is noted, for watches.
  *
  * @module
  */
 
-import sortedBTree from "sorted-btree";
 import type { Change, Stored } from "./command.ts";
+import { boundsOf, fromSortable, type Range, toSortable } from "./key_order.ts";
+import { OrderedMap } from "./ordered_map.ts";
+import { type Held, ValueHeap } from "./value_heap.ts";
 
-// The package is CommonJS: its default import is the module, not the class.
-const BTree = sortedBTree.default;
-type Tree = InstanceType<typeof BTree<string, Stored>>;
+/** In their order, renumbered for it. */
+type Tree = OrderedMap<Held>;
 /** Keys that go, in the order in which they do: by `expiryOf`. */
-type Expiries = InstanceType<typeof BTree<string, string>>;
-
-/** Which keys: those that meet every condition given. */
-export interface Range {
-  /** Begins with this. */
-  prefix?: string;
-  /** Is this or comes after it. */
-  start?: string;
-  /** Comes before this. */
-  end?: string;
-}
+type Expiries = OrderedMap<string>;
 
 /** Which keys, how many, and what of them. */
 export interface ListOptions extends Range {
@@ -59,25 +48,31 @@ export interface Page {
  */
 export const pageUnitsMax = 2 << 20;
 
-/** An ordered map from key to value and version, that notes what changes. */
+/** The keys, which change. */
 export class Keys {
-  #tree: Tree;
-  #expiries: Expiries;
+  readonly #tree: Tree = new OrderedMap();
+  readonly #expiries: Expiries = new OrderedMap();
+  readonly #heap: ValueHeap;
   /** What changed: most often one thing, for which a list that can grow would take five times the memory. */
   #firstChange: Change | null = null;
   #otherChanges: Change[] = [];
+  /** What was there before each change since `begin`, and is kept until it is known whether they stay; null: they do. */
+  #undo: { sortable: string; held: Held | undefined }[] | null = null;
+  /** From here on values are brought together next, when there is need to. */
+  #gatherFrom = "";
 
-  constructor(
-    tree: Tree = new BTree<string, Stored>(undefined, compareUnits),
-    expiries: Expiries = new BTree<string, string>(undefined, compareUnits),
-  ) {
-    this.#tree = tree;
-    this.#expiries = expiries;
+  constructor(heap: ValueHeap = new ValueHeap()) {
+    this.#heap = heap;
   }
 
   /** How many keys there are. */
   get size(): number {
     return this.#tree.size;
+  }
+
+  /** For how many values there is memory beside the collector's: of keys, but for large ones, and of frozen states. */
+  get slots(): number {
+    return this.#heap.slots;
   }
 
   /** How many keys are to go by themselves. */
@@ -102,14 +97,24 @@ export class Keys {
     return changes.concat(others);
   }
 
+  /** How many states that `freeze` gave are not released. */
+  get frozen(): number {
+    return this.#heap.frozen;
+  }
+
   get(key: string): Stored | undefined {
-    return this.#tree.get(toSortable(key));
+    const held = this.#tree.get(toSortable(key));
+    return held === undefined ? undefined : this.#heap.get(held);
+  }
+
+  /** The index of the write that made the value of a key; 0: there is no such key. */
+  version(key: string): number {
+    const held = this.#tree.get(toSortable(key));
+    return held === undefined ? 0 : this.#heap.version(held);
   }
 
   set(key: string, stored: Stored): void {
-    const sortable = toSortable(key);
-    if (this.#expiries.size > 0) this.#forgetExpiry(sortable);
-    this.#put(sortable, key, stored);
+    this.#put(toSortable(key), key, stored);
     this.#note({ type: "put", key, value: stored.value });
   }
 
@@ -122,8 +127,9 @@ export class Keys {
     return true;
   }
 
-  delete(key: string): void {
-    this.#remove(toSortable(key), "delete", key);
+  /** False: there is no such key. */
+  delete(key: string): boolean {
+    return this.#remove(toSortable(key), "delete", key);
   }
 
   /** Takes away keys whose time is over at `logTime`, at most `max`. Returns how many went. */
@@ -138,14 +144,45 @@ export class Keys {
   }
 
   #put(sortable: string, key: string, stored: Stored): void {
-    this.#tree.set(sortable, stored);
+    this.#tree.update(sortable, (held) => this.#replace(sortable, held, stored));
     if (stored.expiresAt !== undefined) this.#expiries.set(expiryOf(stored.expiresAt, sortable), key);
+    if (this.#heap.isSparse) this.#gather();
   }
 
-  #remove(sortable: string, type: "delete" | "expire", key: string): void {
-    if (this.#expiries.size > 0) this.#forgetExpiry(sortable);
+  #replace(sortable: string, held: Held | undefined, stored: Stored): Held {
+    if (held !== undefined) this.#forgetExpiry(sortable, held);
+    this.#undo?.push({ sortable, held });
+    return held === undefined || this.#undo !== null
+      ? this.#heap.add(stored)
+      : this.#heap.replace(held, stored);
+  }
+
+  #remove(sortable: string, type: "delete" | "expire", key: string): boolean {
+    const held = this.#tree.get(sortable);
+    if (held === undefined) return false;
+    this.#forgetExpiry(sortable, held);
     this.#tree.delete(sortable);
+    if (this.#undo === null) this.#heap.drop(held);
+    else this.#undo.push({ sortable, held });
     this.#note({ type, key });
+    if (this.#heap.isSparse) this.#gather();
+    return true;
+  }
+
+  /** Brings the values of some keys together: each write does a little of it while there is need to. */
+  #gather(): void {
+    const from = this.#gatherFrom;
+    this.#gatherFrom = "";
+    const sparse: string[] = []; // the tree must not change under its iterator
+    let looked = 0;
+    for (const [sortable, held] of this.#tree.entries(from)) {
+      if (looked++ === gatheredMax) {
+        this.#gatherFrom = sortable;
+        break;
+      }
+      if (this.#heap.isBadPlace(held)) sparse.push(sortable);
+    }
+    for (const sortable of sparse) this.#tree.update(sortable, (held) => this.#heap.move(held!));
   }
 
   #note(change: Change): void {
@@ -153,9 +190,10 @@ export class Keys {
     else this.#otherChanges.push(change);
   }
 
-  #forgetExpiry(sortable: string): void {
-    const expiresAt = this.#tree.get(sortable)?.expiresAt;
-    if (expiresAt !== undefined) this.#expiries.delete(expiryOf(expiresAt, sortable));
+  #forgetExpiry(sortable: string, held: Held): void {
+    if (this.#expiries.size === 0) return;
+    const expiresAt = this.#heap.expiresAt(held);
+    if (expiresAt !== Infinity) this.#expiries.delete(expiryOf(expiresAt, sortable));
   }
 
   /** Takes the first keys of a range away, at most `max`. */
@@ -163,7 +201,7 @@ export class Keys {
     const { low, high } = boundsOf(range);
     const found: string[] = []; // the tree must not change under its iterator
     let more = false;
-    for (const sortable of this.#tree.keys(low)) {
+    for (const [sortable] of this.#tree.entries(low)) {
       if (sortable >= high) break;
       more = found.length === max;
       if (more) break;
@@ -173,103 +211,133 @@ export class Keys {
     return { deleted: found.length, more };
   }
 
-  /** Makes this what `other` is, and what changed since is as if it had not. The other one must not be used any more. */
-  become(other: Keys): void {
-    this.#tree = other.#tree;
-    this.#expiries = other.#expiries;
+  /** What changes from here on can be taken back. */
+  begin(): void {
+    this.#undo = [];
+  }
+
+  /** What changed since `begin` stays. */
+  commit(): void {
+    for (const { held } of this.#undo!) if (held !== undefined) this.#heap.drop(held);
+    this.#undo = null;
+  }
+
+  /** What changed since `begin`, all that was not taken yet, is as if it had not. */
+  rollBack(): void {
+    for (const { sortable, held: before } of this.#undo!.reverse()) {
+      const held = this.#tree.get(sortable);
+      if (held !== undefined) {
+        this.#forgetExpiry(sortable, held);
+        this.#heap.drop(held);
+      }
+      if (before === undefined) this.#tree.delete(sortable);
+      else {
+        this.#tree.set(sortable, before);
+        const expiresAt = this.#heap.expiresAt(before);
+        if (expiresAt !== Infinity) this.#expiries.set(expiryOf(expiresAt, sortable), fromSortable(sortable));
+      }
+    }
+    this.#undo = null;
     this.#firstChange = null;
     this.#otherChanges = [];
   }
 
   /** A page of the keys in a range. */
   list(options: ListOptions): Page {
-    const { limit, reverse = false, keysOnly = false } = options;
-    const { low, high } = boundsOf(options);
-    const page: Page = { entries: [], next: null };
-    let units = 0;
-    const pair: [string, Stored] = ["", { value: "", version: 0 }]; // the iterator fills it again and again
-    const pairs = reverse ? this.#tree.entriesReversed(high, pair, true) : this.#tree.entries(low, pair);
-    for (const [sortable, { value, version, expiresAt }] of pairs) {
-      if (reverse ? sortable < low : sortable >= high) break;
-      const key = fromSortable(sortable);
-      units += key.length + (keysOnly ? 0 : value.length);
-      const isFull = page.entries.length === limit || (units > pageUnitsMax && page.entries.length > 0);
-      if (isFull) {
-        page.next = reverse ? page.entries.at(-1)!.key : key;
-        break;
-      }
-      const entry: ListedEntry = keysOnly ? { key, version } : { key, value, version };
-      if (expiresAt !== undefined) entry.expiresAt = expiresAt;
-      page.entries.push(entry);
-    }
-    return page;
+    return list(this.#tree, this.#heap, options);
   }
 
   /** How many keys a range has. */
   count(range: Range): number {
     const { low, high } = boundsOf(range);
-    return low < high ? this.#tree.forRange(low, high, false) : 0;
+    return low < high ? this.#tree.count(low, high) : 0;
   }
 
-  /** All keys in order. Must not be changed meanwhile; a clone may be read at leisure. */
-  *all(): Generator<{ key: string } & Stored> {
-    for (const [sortable, stored] of this.#tree.entries()) {
-      yield { key: fromSortable(sortable), ...stored };
+  /** All keys in order. Must not be changed meanwhile. */
+  all(): Generator<{ key: string } & Stored> {
+    return all(this.#tree, this.#heap);
+  }
+
+  /** The keys as they are, to be read at leisure. Takes no time: what changes later is copied before. */
+  freeze(): FrozenKeys {
+    return new FrozenKeys(this.#tree.clone(), this.#heap);
+  }
+}
+
+/** All keys as they were at one moment. */
+export class FrozenKeys {
+  readonly #tree: Tree;
+  readonly #heap: ValueHeap;
+  readonly #number: number;
+
+  constructor(tree: Tree, heap: ValueHeap) {
+    this.#tree = tree;
+    this.#heap = heap;
+    this.#number = heap.freeze();
+  }
+
+  /** How many keys there are. */
+  get size(): number {
+    return this.#tree.size;
+  }
+
+  /** As `Keys.list` gave it at that moment. */
+  list(options: ListOptions): Page {
+    return list(this.#tree, this.#heap, options);
+  }
+
+  /** All keys in order. */
+  all(): Generator<{ key: string } & Stored> {
+    return all(this.#tree, this.#heap);
+  }
+
+  /** Nobody reads them any more. To be called once: until then, nothing that they show makes room for others. */
+  release(): void {
+    this.#heap.release(this.#number);
+  }
+}
+
+function list(tree: Tree, heap: ValueHeap, options: ListOptions): Page {
+  const { limit, reverse = false, keysOnly = false } = options;
+  const { low, high } = boundsOf(options);
+  const page: Page = { entries: [], next: null };
+  let units = 0;
+  const pairs = reverse ? tree.entriesReversed(high) : tree.entries(low);
+  for (const [sortable, held] of pairs) {
+    if (reverse ? sortable < low : sortable >= high) break;
+    const key = fromSortable(sortable);
+    const version = heap.version(held), expiresAt = heap.expiresAt(held);
+    const entry: ListedEntry = keysOnly ? { key, version } : { key, value: heap.get(held).value, version };
+    units += key.length + (entry.value?.length ?? 0);
+    const isFull = page.entries.length === limit || (units > pageUnitsMax && page.entries.length > 0);
+    if (isFull) {
+      page.next = reverse ? page.entries.at(-1)!.key : key;
+      break;
     }
+    if (expiresAt !== Infinity) entry.expiresAt = expiresAt;
+    page.entries.push(entry);
   }
+  return page;
+}
 
-  /** A copy that does not see later changes. Takes no time: the two share every node until one of them changes it. */
-  clone(): Keys {
-    return new Keys(this.#tree.clone(), this.#expiries.clone());
+function* all(tree: Tree, heap: ValueHeap): Generator<{ key: string } & Stored> {
+  for (const { keys, values } of tree.blocks()) {
+    for (let i = 0; i < keys.length; i++) {
+      const key = fromSortable(keys[i]!);
+      const { value, version, expiresAt } = heap.get(values[i]!);
+      yield expiresAt === undefined ? { key, value, version } : { key, value, version, expiresAt };
+    }
   }
 }
 
 const noChanges: Change[] = [];
+
+/** A write looks at the places of so many values. */
+const gatheredMax = 64;
 
 const timeDigits = 16;
 
 /** Sorts by time, then by key. */
 function expiryOf(expiresAt: number, sortable: string): string {
   return String(expiresAt).padStart(timeDigits, "0") + sortable;
-}
-
-/** No renumbered key begins with this unit, which stands for a low surrogate, nor goes on with it after a prefix. */
-const aboveAll = "\uffff";
-
-/** From `low` (inclusive) to `high` (exclusive), renumbered. */
-function boundsOf(range: Range): { low: string; high: string } {
-  let low = toSortable(range.start ?? "");
-  let high = range.end === undefined ? aboveAll : toSortable(range.end);
-  if (range.prefix !== undefined) {
-    const prefix = toSortable(range.prefix);
-    if (prefix > low) low = prefix;
-    if (prefix + aboveAll < high) high = prefix + aboveAll;
-  }
-  return { low, high };
-}
-
-function compareUnits(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-// UTF-16 units from D800 up, and where they go so that the surrogates of a pair come last:
-//
-//   unit        D800 .. DFFF   E000 .. FFFF
-//   renumbered  F800 .. FFFF   D800 .. F7FF
-const isRenumbered = /[\ud800-\uffff]/;
-
-function toSortable(key: string): string {
-  if (!isRenumbered.test(key)) return key;
-  return mapUnits(key, (unit) => unit < 0xd800 ? unit : unit < 0xe000 ? unit + 0x2000 : unit - 0x800);
-}
-
-function fromSortable(sortable: string): string {
-  if (!isRenumbered.test(sortable)) return sortable;
-  return mapUnits(sortable, (unit) => unit < 0xd800 ? unit : unit < 0xf800 ? unit + 0x800 : unit - 0x2000);
-}
-
-function mapUnits(text: string, f: (unit: number) => number): string {
-  let mapped = "";
-  for (let i = 0; i < text.length; i++) mapped += String.fromCharCode(f(text.charCodeAt(i)));
-  return mapped;
 }

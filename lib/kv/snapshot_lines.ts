@@ -1,7 +1,7 @@
 /**
  * The lines of a snapshot are checked before they become state: a wrong one is refused with a text that names the
  * field. A field that this version would not have written is wrong too, for to leave it out would make this node's
- * state differ. Which texts a key or value may be is not looked at: what was applied once must come back.
+ * state differ. How long a key or value may be is not looked at: what was applied once must come back.
  *
  * @module
  */
@@ -115,6 +115,11 @@ function integerFrom(min: number): Check {
 }
 
 const text: Check = (value) => typeof value === "string" ? null : " must be a text";
+/** Half a pair of surrogates would not come back: no client can have put it. */
+const unicode: Check = (value) => {
+  if (typeof value !== "string") return text(value);
+  return value.isWellFormed() ? null : " must be well-formed Unicode";
+};
 const boolean: Check = (value) => typeof value === "boolean" ? null : " must be true or false";
 const count = integerFrom(0);
 const index = integerFrom(1);
@@ -195,7 +200,7 @@ function checkAnswer(answer: unknown): string | null {
 
 const checkTime = fieldsOf<TimeLine>({ logTime: integerFrom(1) });
 
-const checkKey = fieldsOf<KeyLine>({ key: text, value: text, version: index, expiresAt: optional(count) });
+const checkKey = fieldsOf<KeyLine>({ key: text, value: unicode, version: index, expiresAt: optional(count) });
 
 const checkSession = fieldsOf<SessionLine>({
   session: (value) => {

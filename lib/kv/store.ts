@@ -9,7 +9,8 @@
 import { assert } from "../assert.ts";
 import { crc32, crcToHex } from "../crc32.ts";
 import type { Change, Command, Result, Stamped, Stored, WriteCommand } from "./command.ts";
-import { Keys, type ListOptions, type Page, type Range } from "./keys.ts";
+import type { Range } from "./key_order.ts";
+import { type FrozenKeys, Keys, type ListOptions, type Page } from "./keys.ts";
 import { Sessions } from "./sessions.ts";
 import { checkLine, type KeyLine, type SessionLine, type TimeLine } from "./snapshot_lines.ts";
 import { expiredKeysMax, writeNow } from "./writes.ts";
@@ -25,12 +26,8 @@ export interface StoreSnapshot {
    * not used for the longest time first. May be read at leisure, also in parts, while the store goes on.
    */
   lines(): Iterable<string>;
-}
-
-/** All keys as they were at one moment. */
-export interface FrozenKeys {
-  /** As `Store.list` gave it at that moment. */
-  list(options: ListOptions): Page;
+  /** Nobody reads it any more. To be called once. */
+  release(): void;
 }
 
 /** The replicated state. */
@@ -69,6 +66,11 @@ export class Store {
   /** How many keys there are. */
   get size(): number {
     return this.#keys.size;
+  }
+
+  /** For how many values there is memory: at most as many as keys while nothing is frozen. */
+  get slots(): number {
+    return this.#keys.slots;
   }
 
   /** The greatest log time that an entry brought, in milliseconds; 0 before the first. Never goes back. */
@@ -122,12 +124,17 @@ export class Store {
 
   /** The keys at this moment, to be read at leisure. Takes no time; holds what changes afterwards in memory. */
   freezeKeys(): FrozenKeys {
-    return this.#keys.clone();
+    return this.#keys.freeze();
+  }
+
+  /** How many states that `freezeKeys` and `snapshot` gave are not released. */
+  get frozen(): number {
+    return this.#keys.frozen;
   }
 
   /** The state at this moment; takes less than a millisecond, for it copies nothing but a list of the sessions. */
   snapshot(): StoreSnapshot {
-    const keys = this.#keys.clone();
+    const keys = this.#keys.freeze();
     const sessions = this.#sessions.freeze();
     const logTime = this.#logTime;
     return {
@@ -135,6 +142,7 @@ export class Store {
       keys: keys.size,
       sessions: sessions.size,
       lines: () => linesOf(logTime, keys, sessions),
+      release: () => keys.release(),
     };
   }
 
@@ -200,7 +208,7 @@ export class Store {
 
 function* linesOf(
   logTime: number,
-  keys: Keys,
+  keys: { all(): Iterable<unknown> },
   sessions: { lines(): Iterable<string> },
 ): Generator<string> {
   if (logTime > 0) yield JSON.stringify({ logTime });

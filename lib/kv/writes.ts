@@ -68,11 +68,8 @@ function putOrDelete(keys: Keys, command: PutCommand | DeleteCommand, moment: Mo
     put(keys, command, moment);
     return { ok: true, index, version: index, ...previous };
   }
-  const present = keys.get(key);
-  if (present !== undefined) keys.delete(key);
-  const deleted = present !== undefined;
-  if (command.previous) return { ok: true, deleted, index, previous: versionedOf(present) };
-  return { ok: true, deleted, index };
+  const previous = command.previous ? { previous: versionedOf(keys.get(key)) } : null;
+  return { ok: true, deleted: keys.delete(key), index, ...previous };
 }
 
 function put(
@@ -92,10 +89,9 @@ function versionedOf(stored: Stored | undefined): Versioned | null {
 function checkCondition(keys: Keys, command: PutCommand | DeleteCommand): ConditionFailed | null {
   const { key, ifVersion, ifValue } = command;
   if (ifVersion === undefined && ifValue === undefined) return null;
-  const present = keys.get(key);
-  const version = present?.version ?? 0;
+  const version = keys.version(key);
   const holds = (ifVersion === undefined || ifVersion === version) &&
-    (ifValue === undefined || ifValue === present?.value);
+    (ifValue === undefined || ifValue === keys.get(key)?.value);
   return holds ? null : { ok: false, code: "conditionFailed", version };
 }
 
@@ -126,25 +122,26 @@ type Failure = NotInteger | TooLarge;
 
 function transact(keys: Keys, command: TxnCommand, moment: Moment): Result {
   const succeeded = command.if.every((condition) => holds(keys, condition));
-  const before = keys.clone();
+  keys.begin();
   const results: TxnOperationResult[] = [];
   const left = { keys: deletedKeysMax, units: answeredUnitsMax, values: 0 };
   for (const operation of succeeded ? command.then : command.else) {
     const result = carryOut(keys, operation, { moment, left });
     if (!result.ok) {
-      keys.become(before);
+      keys.rollBack();
       return { ...result, operation: results.length };
     }
     results.push(result);
   }
+  keys.commit();
   return { ok: true, succeeded, results, index: moment.index };
 }
 
 function holds(keys: Keys, { key, version, value, exists }: TxnCondition): boolean {
-  const present = keys.get(key);
-  return (version === undefined || version === (present?.version ?? 0)) &&
-    (value === undefined || value === present?.value) &&
-    (exists === undefined || exists === (present !== undefined));
+  const present = keys.version(key);
+  return (version === undefined || version === present) &&
+    (exists === undefined || exists === (present > 0)) &&
+    (value === undefined || value === keys.get(key)?.value);
 }
 
 /** What a transaction may still do. */
@@ -175,9 +172,7 @@ function carryOut(
       return { ok: true, found: true, value: found.value, version: found.version };
     }
     case "delete": {
-      const deleted = keys.get(operation.key) !== undefined;
-      if (deleted) keys.delete(operation.key);
-      return { ok: true, deleted };
+      return { ok: true, deleted: keys.delete(operation.key) };
     }
     case "increment": {
       const result = increment(keys, operation, index);

@@ -12,7 +12,7 @@ import type {
   TxnOperation,
   WriteCommand,
 } from "../kv/command.ts";
-import type { Range } from "../kv/keys.ts";
+import type { Range } from "../kv/key_order.ts";
 import { integerDigitsMax, isInteger, ttlMsMax } from "../kv/writes.ts";
 import {
   BadRequest,

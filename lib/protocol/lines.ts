@@ -5,6 +5,8 @@
  * @module
  */
 
+import { release } from "../bytes.ts";
+
 const newline = 10;
 const carriageReturn = 13;
 /** A larger buffer is given back once it is empty: most connections send a long line rarely. */
@@ -157,11 +159,6 @@ function allocate(size: number, sizeMax: number): Uint8Array<ArrayBuffer> {
     if (!(error instanceof RangeError)) throw error;
     return new Uint8Array(size); // a process may be given little address space
   }
-}
-
-/** The memory goes back at once: left to the garbage collector, megabytes stay for as long as a node has little to do. */
-function release(bytes: Uint8Array<ArrayBuffer>): void {
-  if (bytes.length > 0) bytes.buffer.transferToFixedLength(0);
 }
 
 /** A line without its newline, nor the carriage return before it that telnet and Windows add. */

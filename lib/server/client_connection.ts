@@ -31,6 +31,8 @@ export interface Caller {
   readonly hasRoom: boolean;
   /** Sends lines beside the replies, at once. */
   push(lines: string): void;
+  /** So many characters more, or less, may wait for it in answers that are not lines yet. */
+  hold(units: number): void;
 }
 
 /** Takes a request. */
@@ -100,6 +102,8 @@ export class Client implements Caller, Worker {
   #unreadSince = 0;
   /** What of this client the node's sum contains. */
   #bufferedBytes = 0;
+  /** Characters in answers that are not lines yet, at most. */
+  #heldUnits = 0;
   /** When it last sent something, was sent something, or took all that it was sent. */
   #activeAt: number;
   /** When the first byte of the line came that is not whole yet; null: there is none, or it is not being read on. */
@@ -206,6 +210,12 @@ export class Client implements Caller, Worker {
     if (!this.#isGone) this.#send(lines);
   }
 
+  hold(units: number): void {
+    if (units === 0) return;
+    this.#heldUnits += units;
+    this.#count();
+  }
+
   /** Sends what is queued, then closes. */
   close(): void {
     this.#isEnding = true;
@@ -242,7 +252,7 @@ export class Client implements Caller, Worker {
   /** Keeps the node's sum of buffered bytes true. */
   #count(): void {
     if (this.#isGone) return;
-    const bytes = this.#connection.bufferedBytes + this.#splitter.bufferedBytes;
+    const bytes = this.#connection.bufferedBytes + this.#splitter.bufferedBytes + this.#heldUnits;
     this.#owner.onBuffered(bytes - this.#bufferedBytes);
     this.#bufferedBytes = bytes;
   }

@@ -60,6 +60,11 @@ export class ClientConnections {
     return this.#clients.size;
   }
 
+  /** They hold together as much as they may. */
+  get isCrowded(): boolean {
+    return this.#bufferedBytes > this.#limits.clientBytesMax;
+  }
+
   /** A client has connected. */
   accept(connection: Connection): void {
     if (this.#clients.size >= this.#limits.clientConnectionsMax) return this.#refuse(connection);
@@ -76,7 +81,7 @@ export class ClientConnections {
         this.#owner.onGone(client);
       },
       onBuffered: (bytes) => this.#bufferedBytes += bytes,
-      isCrowded: () => this.#bufferedBytes > this.#limits.clientBytesMax,
+      isCrowded: () => this.isCrowded,
       isOverfull: () => this.#bufferedBytes > overfull * this.#limits.clientBytesMax,
       onDeferred: () => this.#answered.add(client), // the next round of work looks again
       now: () => this.#turns.now,

@@ -73,6 +73,7 @@ export class Clients {
       clientAddressOf: (id) => node.clientAddressOf(id),
       ageMs: () => this.#freshness.ageMs(clock.now()),
       isDiskFull: () => node.isDiskFull(),
+      isCrowded: () => this.connections.isCrowded,
       isOverloaded: () => node.isOverloaded() || this.#pending.isBehind(node.raft.currentTerm),
       status: () => node.status({ connections: this.connections.size, watches: this.#watches.size }),
     };
@@ -89,6 +90,11 @@ export class Clients {
   /** Requests that wait for the cluster. */
   get waiting(): number {
     return this.#pending.size;
+  }
+
+  /** States that are kept for lists and watches. */
+  get frozenStates(): number {
+    return this.#states.size;
   }
 
   /** Time passes. */

@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { FrozenKeys } from "../kv/store.ts";
+import type { FrozenKeys } from "../kv/keys.ts";
 import type { StateMachine } from "./state_machine.ts";
 
 /** A state that may be taken away. */
@@ -30,6 +30,11 @@ export const replacedBytesMax = 128 << 20;
 /** All frozen states, oldest first. */
 export class FrozenStates {
   readonly #states: FrozenState[] = [];
+
+  /** How many there are. */
+  get size(): number {
+    return this.#states.length;
+  }
 
   /** The state now. Shared by all that ask before it changes. */
   take({ store, appliedIndex, appliedBytes }: StateMachine, now: number): FrozenState {
@@ -55,12 +60,12 @@ export class FrozenStates {
     );
   }
 
+  /** The oldest first: what it alone shows goes with it, where the newest one's would go on to the next older. */
   #drop(isDropped: (state: FrozenState) => boolean): void {
-    for (let i = this.#states.length - 1; i >= 0; i--) {
-      const state = this.#states[i]!;
-      if (!isDropped(state)) continue;
+    for (const state of this.#states.filter(isDropped)) {
+      state.keys!.release();
       state.keys = null;
-      this.#states.splice(i, 1);
+      this.#states.splice(this.#states.indexOf(state), 1);
     }
   }
 }

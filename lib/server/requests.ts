@@ -6,7 +6,9 @@
  */
 
 import type { Clock } from "../io/io.ts";
-import type { ClientCommand } from "../kv/command.ts";
+import type { ClientCommand, TxnOperation } from "../kv/command.ts";
+import { largeUnits } from "../kv/value_heap.ts";
+import { answeredUnitsMax } from "../kv/writes.ts";
 import type {
   GetRequest,
   ListRequest,
@@ -47,6 +49,8 @@ export interface RequestContext {
   ageMs(): number | null;
   /** The disk has no room: no new writes. */
   isDiskFull(): boolean;
+  /** Clients hold as much as they may. */
+  isCrowded(): boolean;
   /** The disk, or the cluster, is as far behind as it may be, or the node is stopping: no new writes. */
   isOverloaded(): boolean;
   status(): StatusReply;
@@ -105,20 +109,36 @@ function write({ id, command }: WriteRequest, { context, caller, answer, trace }
   const isLeader = context.raft.role === "leader";
   if (isLeader && context.isDiskFull()) return answer(errorReply(id, diskFull(), trace?.report()));
   if (isLeader && needsLogTime(command)) command.logTime = context.expiry.logTime();
+  const units = copiedUnits(command);
+  if (isLeader && units > 0 && context.isCrowded()) {
+    const error = busy("the clients of this node have as many answers to read as it holds", 50);
+    return answer(errorReply(id, error, trace?.report()));
+  }
   const place = isLeader && context.isOverloaded() ? "busy" : context.raft.propose(command);
   if (typeof place === "string") return answer(errorReply(id, refusal(place, context), trace?.report()));
   caller.lastWriteIndex = place.index;
   if (trace !== null) context.traces.add(place.index, trace);
+  caller.hold(units);
   const hasSession = command.op !== "session" && command.session !== undefined;
   context.pending.addWrite(place, context.clock.now(), hasSession, (outcome) => {
     if (trace !== null) context.traces.delete(place.index, trace);
     // A write that is given up is waited for by no read any more: its place may never be filled.
     if (!("ok" in outcome) && caller.lastWriteIndex === place.index) caller.lastWriteIndex = 0;
     const report = trace?.report();
-    if (!("ok" in outcome)) return answer(errorReply(id, outcome, report));
+    const line = (): string => {
+      caller.hold(-units);
+      return "ok" in outcome ? encodeReply(id, outcome, report) : errorReply(id, outcome, report);
+    };
     // The values that a transaction got may be megabytes: their text is made when it can be sent.
-    answer(command.op === "txn" ? () => encodeReply(id, outcome, report) : encodeReply(id, outcome, report));
+    answer(command.op === "txn" && "ok" in outcome ? line : line());
   });
+}
+
+/** Characters of the copies of values that a transaction may answer, and that wait until they can be sent; at most. */
+function copiedUnits(command: ClientCommand): number {
+  if (command.op !== "txn") return 0;
+  const gets = (parts: TxnOperation[]): number => parts.filter(({ op }) => op === "get").length;
+  return Math.min(answeredUnitsMax, largeUnits * Math.max(gets(command.then), gets(command.else)));
 }
 
 /** Only a command that says how long something lasts is stamped with the time. */

@@ -121,6 +121,11 @@ export class Server {
     return this.#storage.durableIndex;
   }
 
+  /** So many frozen states of the store may be in use; for others to look at only. */
+  get frozenStates(): number {
+    return this.#clients.frozenStates + (this.#snapshotter.isTaking ? 1 : 0);
+  }
+
   /** Its folder is whole, or as whole as a start can make it, and it speaks. */
   get isReady(): boolean {
     return this.#links !== null;

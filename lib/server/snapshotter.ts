@@ -67,6 +67,11 @@ export class Snapshotter {
     this.#drawPatience();
   }
 
+  /** A snapshot is being taken. */
+  get isTaking(): boolean {
+    return this.#takingIndex !== null;
+  }
+
   /** An entry was applied. */
   onApplied(entry: Entry): void {
     this.#entries++;
@@ -174,6 +179,7 @@ export class Snapshotter {
     const contents = { clusterId: this.#node.clusterId(), keys: state.keys, sessions: state.sessions };
     this.#restart();
     this.#write(metadata, encodeSnapshot(metadata, contents, state.lines()), (error) => {
+      state.release();
       if (error !== null) return this.#giveUp(error);
       this.#read(index, null, (reader, problem) => {
         this.#takingIndex = null;

@@ -8,8 +8,8 @@
 import { assert } from "../assert.ts";
 import type { Command, Result } from "../kv/command.ts";
 import { Store } from "../kv/store.ts";
-import { WatchHistory } from "../kv/watch_history.ts";
 import type { Entry } from "../raft/types.ts";
+import { WatchHistory } from "./watch_history.ts";
 
 /** The applied state. */
 export class StateMachine {
@@ -35,7 +35,7 @@ export class StateMachine {
     if (entry.kind !== "command") return null;
     const result = this.store.apply(entry.command as Command, entry.index);
     const changes = this.store.takeChanges();
-    if (changes.length > 0) this.history.add(entry.index, changes);
+    if (changes.length > 0) this.history.add(entry, changes);
     return result;
   }
 

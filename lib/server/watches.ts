@@ -189,8 +189,9 @@ export class Watches {
       else if (watch.position === history.end) break;
       else {
         const { looked } = watch;
+        const parsed = history.parsedBytes;
         text += this.#nextChanges(watch, now);
-        cost += lookUnits * Math.max(0, watch.looked - looked);
+        cost += lookUnits * Math.max(0, watch.looked - looked) + history.parsedBytes - parsed;
       }
       cost += text.length - before;
       if (text.length < pieceUnits) continue;

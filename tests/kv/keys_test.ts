@@ -1,6 +1,8 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertLess } from "@std/assert";
 import fc from "fast-check";
-import { Keys, pageUnitsMax, type Range } from "../../lib/kv/keys.ts";
+import type { Range } from "../../lib/kv/key_order.ts";
+import { ValueHeap } from "../../lib/kv/value_heap.ts";
+import { type FrozenKeys, Keys, pageUnitsMax } from "../../lib/kv/keys.ts";
 
 const encoder = new TextEncoder();
 
@@ -90,37 +92,108 @@ Deno.test("Keys.list() pages: next given as start, or as end in reverse, leads t
   );
 });
 
-Deno.test("Keys.clone() is not changed by what happens to the original, nor the other way round", () => {
-  type Step = { do: "set" | "delete"; key: string } | { do: "clone" };
-  const step: fc.Arbitrary<Step> = fc.oneof(
-    {
-      weight: 20,
-      arbitrary: fc.record({ do: fc.constantFrom("set", "delete"), key: fc.nat(300).map(String) }),
-    },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant("clone" as const) }) },
+Deno.test("Keys.freeze() shows what was there until it is released, whatever is written, deleted and taken back", () => {
+  // Some are large, and of the others a slab has room for few.
+  const value = fc.tuple(character, fc.constantFrom(0, 1, 700, 1400, 5000)).map(([unit, count]) =>
+    unit.repeat(count)
   );
+  const change = fc.record({ do: fc.constantFrom("set", "delete"), key: fc.nat(300).map(String), value });
+  const step = fc.oneof(
+    { weight: 20, arbitrary: fc.array(change, { minLength: 1, maxLength: 1 }) },
+    { weight: 2, arbitrary: fc.record({ all: fc.array(change, { maxLength: 8 }), stays: fc.boolean() }) },
+    { weight: 2, arbitrary: fc.constant("freeze" as const) },
+    { weight: 2, arbitrary: fc.nat() },
+  );
+  type Model = Map<string, { value: string; version: number }>;
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 1500, size: "max" }), (steps) => {
-      // Every pair is a map and what it must hold; each step changes one of them, chosen in turn.
-      const pairs = [{ keys: new Keys(), model: new Map<string, number>() }];
+    fc.property(fc.array(step, { maxLength: 600, size: "max" }), (steps) => {
+      const keys = new Keys(new ValueHeap(0));
+      let model: Model = new Map();
+      const frozen: { keys: FrozenKeys; model: Model }[] = [];
+      const carryOut = (changes: { do: string; key: string; value: string }[], version: number): void => {
+        for (const { do: verb, key, value } of changes) {
+          if (verb === "set") {
+            keys.set(key, { value, version });
+            model.set(key, { value, version });
+          } else {
+            keys.delete(key);
+            model.delete(key);
+          }
+        }
+      };
       steps.forEach((step, i) => {
-        const { keys, model } = pairs[i % pairs.length]!;
-        if (step.do === "set") {
-          keys.set(step.key, { value: "", version: i });
-          model.set(step.key, i);
-        } else if (step.do === "delete") {
-          keys.delete(step.key);
-          model.delete(step.key);
-        } else pairs.push({ keys: keys.clone(), model: new Map(model) });
+        if (step === "freeze") frozen.push({ keys: keys.freeze(), model: new Map(model) });
+        else if (typeof step === "number") {
+          const [released] = frozen.splice(step % Math.max(1, frozen.length), 1);
+          if (released === undefined) return;
+          assertSame(released.keys, released.model);
+          released.keys.release();
+        } else if (Array.isArray(step)) carryOut(step, i);
+        else {
+          const before = new Map(model);
+          keys.begin();
+          carryOut(step.all, i);
+          if (step.stays) keys.commit();
+          else {
+            keys.rollBack();
+            model = before;
+          }
+        }
       });
-      for (const { keys, model } of pairs) {
-        assertEquals(keys.size, model.size);
-        const expected = [...model].sort(([a], [b]) => compareBytes(a, b));
-        assertEquals([...keys.all()].map(({ key, version }) => [key, version]), expected);
+      assertSame(keys, model);
+      assertEquals(keys.frozen, frozen.length);
+      for (const { keys, model } of frozen) {
+        assertSame(keys, model);
+        keys.release();
       }
+      assertEquals(keys.slots, [...model.values()].filter(({ value }) => value.length <= 4096).length);
     }),
-    { numRuns: 30 },
+    { numRuns: 100 },
   );
+
+  function assertSame(keys: Keys | FrozenKeys, model: Model): void {
+    assertEquals(keys.size, model.size);
+    const expected = [...model].sort(([a], [b]) => compareBytes(a, b)).map(([key, stored]) => ({
+      key,
+      ...stored,
+    }));
+    assertEquals([...keys.all()], expected);
+  }
+});
+
+Deno.test("Keys.set() brings values together that many others have left alone, and each stays with its key", () => {
+  const heap = new ValueHeap(0);
+  const keys = new Keys(heap);
+  const valueOf = (i: number): string => String(i).padEnd(4000);
+  for (let i = 0; i < 3000; i++) keys.set(`key${i}`, { value: valueOf(i), version: i });
+  const frozen = keys.freeze();
+  for (let i = 0; i < 3000; i++) if (i % 20 > 0) keys.delete(`key${i}`);
+  const isRight = (): boolean =>
+    [...keys.all()].every(({ key, value, version }) => key === `key${version}` && value === valueOf(version));
+  assert(heap.bytes > 3000 * 4000 && keys.size === 150 && isRight());
+  assertEquals([...frozen.all()].length, 3000);
+  frozen.release();
+  for (let i = 0; i < 20; i++) keys.set("key0", { value: valueOf(0), version: 0 });
+  assert(isRight());
+  assertEquals(keys.slots, 150);
+  assertLess(heap.bytes, 2 * 150 * 4000);
+});
+
+Deno.test("Keys.rollBack() brings back when keys go", () => {
+  const keys = new Keys();
+  keys.set("a", { value: "1", version: 1, expiresAt: 100 });
+  keys.set("b", { value: "1", version: 2 });
+  keys.takeChanges();
+  keys.begin();
+  keys.set("a", { value: "2", version: 3 });
+  keys.delete("b");
+  keys.set("c", { value: "2", version: 3, expiresAt: 50 });
+  keys.set("a", { value: "3", version: 3, expiresAt: 60 });
+  keys.rollBack();
+  assertEquals([keys.nextExpiry, keys.expiring, keys.takeChanges()], [100, 1, []]);
+  assertEquals(keys.get("a"), { value: "1", version: 1, expiresAt: 100 });
+  assertEquals(keys.get("b"), { value: "1", version: 2 });
+  assertEquals([keys.expire(100, 10), keys.size], [1, 1]);
 });
 
 Deno.test("Keys.list() gives values, or leaves them out when only keys are wanted", () => {

@@ -17,6 +17,7 @@ Deno.test("Store.restoreLine() refuses a line that is not what it should be, nam
     [{ ...key, key: 1 }, "key must be a text"],
     [{ key: "a", version: 1 }, "value is missing"],
     [{ ...key, value: null }, "value must be a text"],
+    [{ ...key, value: "\ud83d" }, "value must be well-formed Unicode"],
     ...[0, -1, 1.5, "1", 2 ** 53].map((
       version,
     ): [unknown, string] => [{ ...key, version }, "version must be an integer from 1"]),

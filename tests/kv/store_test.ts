@@ -9,7 +9,7 @@ import type {
   TxnOperation,
   WriteCommand,
 } from "../../lib/kv/command.ts";
-import type { Range } from "../../lib/kv/keys.ts";
+import type { Range } from "../../lib/kv/key_order.ts";
 import { Store } from "../../lib/kv/store.ts";
 import { command, put, remove } from "./commands.ts";
 

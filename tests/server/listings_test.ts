@@ -130,6 +130,7 @@ Deno.test("FrozenStates.onTick() lets go of moments since which much was replace
   apply();
   states.onTick(2, machine);
   assertEquals([first.keys === null, second.keys === null], [true, false]);
+  assertEquals([states.size, machine.store.frozen], [1, 1]);
 });
 
 Deno.test("Listings.next() refuses what is no cursor, and another list beside a cursor", () => {

@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { makeEntry } from "../../lib/raft/entry.ts";
 import type { Caller } from "../../lib/server/client_connection.ts";
 import { FrozenStates } from "../../lib/server/frozen_states.ts";
 import { StateMachine } from "../../lib/server/state_machine.ts";
@@ -45,6 +46,11 @@ function fill(
   return client.replies.at(-1)!.index as number;
 }
 
+/** Applies the entry at `index`. */
+function apply(machine: StateMachine, index: number, command: Json): void {
+  machine.apply(makeEntry({ index, term: 1, kind: "command", command, prevCrc: 0 }));
+}
+
 /** A connection that always has room, and its watch. */
 function openWatch(
   watches: Watches,
@@ -60,6 +66,7 @@ function openWatch(
     push(lines: string): void {
       caller.pushed += lines;
     },
+    hold(): void {},
   };
   const opened = watches.open({ op: "watch", id: undefined, ...options }, caller, 0);
   assert("start" in opened);
@@ -184,8 +191,7 @@ Deno.test("Watches.flush() tells many that come back at once a bounded part a ro
   const machine = new StateMachine(32 << 20);
   const watches = new Watches(machine, new FrozenStates(), 100);
   for (let index = 1; index <= 3000; index++) {
-    const command = { op: "put", key: `k${index}`, value: "v".repeat(1000) };
-    machine.apply({ index, term: 1, kind: "command", command, prevCrc: 0, crc: 0, line: new Uint8Array() });
+    apply(machine, index, put(`k${index}`, "v".repeat(1000)));
   }
   const callers = Array.from({ length: 20 }, () => openWatch(watches, { after: 0 }));
   const length = (): number => callers.reduce((sum, { pushed }) => sum + pushed.length, 0);
@@ -203,22 +209,12 @@ Deno.test("Watches.flush() tells many that come back at once a bounded part a ro
 Deno.test("Watches.flush() looks at an entry with many changes a part at a time, and tells its end from its middle", () => {
   const machine = new StateMachine(32 << 20);
   const watches = new Watches(machine, new FrozenStates(), 1000);
-  const add = (index: number, command: object): void =>
-    void machine.apply({
-      index,
-      term: 1,
-      kind: "command",
-      command,
-      prevCrc: 0,
-      crc: 0,
-      line: new Uint8Array(),
-    });
-  for (let index = 1; index <= 9000; index++) add(index, { op: "put", key: `k${index}`, value: "" });
+  for (let index = 1; index <= 9000; index++) apply(machine, index, put(`k${index}`, ""));
   const callers = Array.from(
     { length: 500 },
     (_, i) => openWatch(watches, { prefix: i === 0 ? "k89" : "x", after: 9000 }),
   );
-  add(9001, { op: "deleteRange", prefix: "k" });
+  apply(machine, 9001, { op: "deleteRange", prefix: "k" });
   let rounds = 0;
   for (let isMore = true; isMore; rounds++) isMore = watches.flush(0);
   assertGreater(rounds, 300, "half a million looks and more are no single round");

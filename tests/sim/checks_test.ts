@@ -42,7 +42,12 @@ function cluster(): { invariants: Invariants; nodes: [FakeNode, FakeNode, FakeNo
       entryAt: (index: number) => index > raft.baseIndex ? log[index - 1] : undefined,
       snapshotAt: (index: number) => ({ lastIncludedCrc: log[index - 1]?.crc ?? 0 }),
     };
-    const view = { raft, store: { digest: () => node.digest }, appliedIndex: 0 };
+    const view = {
+      raft,
+      store: { digest: () => node.digest, frozen: 0, slots: 0, size: 0 },
+      frozenStates: 0,
+      appliedIndex: 0,
+    };
     const crcs = [0];
     const has = (index: number, committed: readonly number[]): boolean => crcs[index] === committed[index];
     const durable = { currentTerm: 0, votedFor: null as number | null, crcs, has, admit: () => {} };

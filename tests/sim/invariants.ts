@@ -27,7 +27,14 @@ export interface NodeView {
     entryAt(index: number): Entry | undefined;
     snapshotAt(index: number): { lastIncludedCrc: number };
   };
-  readonly store: { digest(): string };
+  readonly store: {
+    digest(): string;
+    readonly frozen: number;
+    readonly slots: number;
+    readonly size: number;
+  };
+  /** So many frozen states of the store may be in use. */
+  readonly frozenStates: number;
   readonly appliedIndex: number;
 }
 
@@ -136,7 +143,7 @@ export class Invariants {
     }
   }
 
-  #checkNode(node: Watched, { raft, store, appliedIndex }: NodeView): void {
+  #checkNode(node: Watched, { raft, store, frozenStates, appliedIndex }: NodeView): void {
     const { role, currentTerm, commitIndex } = raft;
     if (currentTerm !== node.currentTerm || raft.votedFor !== node.votedFor) this.#checkTerm(node, raft);
     this.#checkAdmission(node, raft);
@@ -159,6 +166,16 @@ export class Invariants {
       node.appliedIndex = appliedIndex;
       if (appliedIndex % 8 === 0) this.#checkDigest(node, store.digest());
     }
+    check(
+      store.frozen <= frozenStates,
+      "memory",
+      () => `n${node.id} keeps ${store.frozen} frozen states, and uses ${frozenStates}`,
+    );
+    check(
+      store.frozen > 0 || store.slots <= store.size,
+      "memory",
+      () => `n${node.id} has ${store.size} keys, and memory for ${store.slots} values`,
+    );
     check(
       appliedIndex <= commitIndex,
       "I8",

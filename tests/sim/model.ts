@@ -12,7 +12,7 @@ import type {
   TxnCommand,
   TxnOperation,
 } from "../../lib/kv/command.ts";
-import type { Range } from "../../lib/kv/keys.ts";
+import type { Range } from "../../lib/kv/key_order.ts";
 import type { Entry } from "../../lib/raft/types.ts";
 
 type Write = Exclude<ClientCommand, { op: "session" }>;

@@ -24,6 +24,7 @@ export const invariants = {
     "logs what is so",
   replies: "replies come in the order of the requests, and definite errors mean that nothing happened",
   watch: "a watch tells every change once, in order, or says that it begins anew and tells the state",
+  memory: "what nobody reads any more makes room for others",
   running: "a node stops by itself only when its disk failed, and starts on whatever a crash has left",
   convergence: "once the faults end, all nodes agree, a leader is there and writes succeed, in bounded time",
 } as const;

@@ -73,12 +73,16 @@ export const reads: Record<string, Mutant> = {
     changes: [{
       file: "lib/server/frozen_states.ts",
       from: "keys: store.freezeKeys(), usedAt",
-      to: "keys: store, usedAt",
+      to: "keys: Object.assign(store, { release() {} }), usedAt",
     }],
   },
   "watch-over-install": {
     bug: "a watch goes on over an installed snapshot as if nothing had been skipped (watch_history.ts)",
     classes: [],
-    changes: [{ file: "lib/kv/watch_history.ts", from: "= this.end + 1;", to: "= this.end;" }],
+    changes: [{
+      file: "lib/server/watch_history.ts",
+      from: "restart(this.end + 1);",
+      to: "restart(this.end);",
+    }],
   },
 };

@@ -16,9 +16,33 @@ export const snapshots: Record<string, Mutant> = {
     classes: ["BN1"],
     changes: [{
       file: "lib/kv/store.ts",
-      from: "const keys = this.#keys.clone();\n    const sessions",
-      to: "const keys = this.#keys;\n    const sessions",
+      from: "const keys = this.#keys.freeze();\n    const sessions",
+      to: "const keys = Object.assign(this.#keys, { release() {} });\n    const sessions",
     }],
+  },
+  "frozen-values-replaced": {
+    bug: "a new value takes the place of one that a frozen state shows (value_heap.ts)",
+    classes: ["BN1"],
+    changes: [{
+      file: "lib/kv/value_heap.ts",
+      from: "if (isSlot && !this.#isFrozen(held) && this.#write(held, stored)) return held;",
+      to: "if (isSlot && this.#write(held, stored)) return held;",
+    }],
+  },
+  "values-kept-for-one": {
+    bug: "what two frozen states show makes room for others when the newer one is released (value_heap.ts)",
+    classes: ["BN1"],
+    changes: [{
+      file: "lib/kv/value_heap.ts",
+      from: "if (older !== undefined && this.#birthOf(ref) < older.number) older.kept.push(ref);",
+      to: "if (older === null) older.kept.push(ref);",
+    }],
+  },
+  "state-never-released": {
+    bug:
+      "the state of a snapshot stays frozen when the snapshot is there, and with it all values that were in it",
+    classes: ["BN1"],
+    changes: [{ file: snapshotter, from: "      state.release();\n", to: "" }],
   },
   "session-not-copied": {
     bug: "a snapshot shows sessions as they are when it is written (sessions.ts)",
@@ -79,8 +103,8 @@ export const snapshots: Record<string, Mutant> = {
     classes: ["BN7"],
     changes: [{
       file: "lib/kv/keys.ts",
-      from: "yield { key: fromSortable(sortable), ...stored };",
-      to: "yield { key: fromSortable(sortable), value: stored.value, version: stored.version };",
+      from: "yield expiresAt === undefined ? { key, value, version } : { key, value, version, expiresAt };",
+      to: "yield { key, value, version };",
     }],
   },
   "empty-after-start": {
@@ -111,8 +135,8 @@ export const snapshots: Record<string, Mutant> = {
     classes: ["S12"],
     changes: [{
       file: "lib/kv/keys.ts",
-      from: "yield { key: fromSortable(sortable), ...stored };",
-      to: 'if (stored.value !== "") yield { key: fromSortable(sortable), ...stored };',
+      from: "yield expiresAt === undefined",
+      to: 'if (value !== "") yield expiresAt === undefined',
     }],
   },
   "odd-keys-dropped": {
@@ -120,8 +144,8 @@ export const snapshots: Record<string, Mutant> = {
     classes: ["S12"],
     changes: [{
       file: "lib/kv/keys.ts",
-      from: "yield { key: fromSortable(sortable), ...stored };",
-      to: "if (!/[:\\n]/.test(sortable)) yield { key: fromSortable(sortable), ...stored };",
+      from: "yield expiresAt === undefined",
+      to: "if (!/[:\\n]/.test(key)) yield expiresAt === undefined",
     }],
   },
 };

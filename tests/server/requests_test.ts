@@ -1,0 +1,36 @@
+/**
+ * Requests over the real Server: what they may make a node hold.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { SmallCluster } from "./cluster.ts";
+
+Deno.test("answerRequest() refuses transactions while as much waits to be read as the node holds, and goes on then", () => {
+  const cluster = new SmallCluster("unread answers", {
+    limits: { clientBytesMax: 400_000, replyBytesMax: 100_000 },
+  });
+  const writer = cluster.client(cluster.leader!);
+  const value = "v".repeat(4000);
+  for (let i = 0; i < 100; i++) assert(writer.ask({ op: "put", key: `k${i}`, value }).ok);
+  const then = Array.from({ length: 20 }, (_, i) => ({ op: "get", key: `k${i}` }));
+  const client = cluster.client(cluster.leader!);
+  client.ask({ op: "ping" });
+  client.pause();
+  client.send(...Array.from({ length: 100 }, () => ({ op: "txn", if: [], then, else: [] })));
+  cluster.run(1000);
+  assert(writer.ask({ op: "put", key: "other", value }).ok, "what needs no room is taken");
+  client.resume();
+  cluster.until(() => client.replies.length === 101, "all replies");
+  const done = client.replies.filter(({ ok, results }) => ok && results !== undefined);
+  assertGreater(done.length, 4);
+  assertLess(done.length, 10);
+  assert(done.every(({ results }) => (results as unknown[]).length === 20));
+  const codes = client.replies.flatMap(({ error }) =>
+    error === undefined ? [] : [(error as { code: string }).code]
+  );
+  assertEquals(new Set(codes), new Set(["busy"]));
+  assertEquals(done.length + codes.length, 100);
+  assert(writer.ask({ op: "txn", if: [], then, else: [] }).ok, "there is room again");
+});
