@@ -2,7 +2,7 @@
 # Measures a cluster of three kvapp nodes beside one of three etcd nodes on this machine, turn by turn in one run, and
 # prints the ratio kvapp / etcd of each round, and the median of the ratios.
 #
-#   bench/vs_etcd.sh                                     all scenarios, 5 rounds: about 25 minutes
+#   bench/vs_etcd.sh                                     all scenarios, 5 rounds: about 30 minutes
 #   ROUNDS=3 SECONDS_EACH=8 bench/vs_etcd.sh put:256x1 get:256x1
 #   KVAPP=dist/kvapp bench/vs_etcd.sh                    the compiled program; unless told otherwise, the source
 #   ETCD=/opt/etcd/etcd ETCDCTL=/opt/etcd/etcdctl bench/vs_etcd.sh
@@ -22,8 +22,8 @@
 #   protobuf), for kvapp ready-made lines, of whose replies it looks at the beginning. So a request to kvapp costs the
 #   generator less, most where many are in flight, and that helps kvapp, as a simpler protocol does. The processor time
 #   of the generator is printed: what it takes of the machine the servers do not have.
-# - Processes are new in each round. etcd is compiled; V8 compiles kvapp while it runs. A warm-up of 2 s (WARMUP)
-#   takes most of that away; the rest helps etcd.
+# - Processes are new in each round. etcd is compiled; V8 compiles kvapp while it runs, which a server that runs for
+#   days does not notice. Both are warmed up for 10 s (WARMUP) for that. With 2 s kvapp does a fifth less at 16x64.
 # - etcd keeps old revisions until they are compacted, which is off unless asked for, and writes a second file, its
 #   database, ten times a second. kvapp keeps none. So kvapp has less to do. In so short a run the database stays
 #   far below its quota (2 GB).
@@ -38,7 +38,7 @@ cd "$here/.."
 # The flags are those that the executable has in itself (lib/cli/program.ts).
 read -r -a kvapp <<<"${KVAPP:-deno run --v8-flags=--no-allocation-site-pretenuring -A main.ts}"
 etcd=${ETCD:-etcd} etcdctl=${ETCDCTL:-etcdctl}
-rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-5} warmup=${WARMUP:-2}
+rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-5} warmup=${WARMUP:-10}
 scenarios=("$@")
 [[ ${#scenarios[@]} -gt 0 ]] || scenarios=(put:1x1 put:64x1 put:256x1 put:16x16 put:16x64 get:1x1 get:256x1 get:16x64)
 for scenario in "${scenarios[@]}"; do
