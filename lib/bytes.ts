@@ -59,8 +59,10 @@ export function release({ buffer }: Uint8Array<ArrayBuffer> | Float64Array<Array
   if (buffer.byteLength > 0) buffer.transferToFixedLength(0);
 }
 
-/** UTF-8 needs at most so many bytes for a UTF-16 unit. */
-const bytesPerUnitMax = 3;
+/** A text has at most so many bytes in UTF-8: three for each UTF-16 unit. */
+export function utf8BytesMax(text: string): number {
+  return 3 * text.length;
+}
 
 /** Makes arrays that lie side by side in buffers of `bufferBytes`. Each keeps its buffer, and so its neighbours, in memory. */
 export class Arena {
@@ -78,7 +80,7 @@ export class Arena {
   /** A text as UTF-8. */
   encode(text: string): Uint8Array {
     if (text.length > this.#sharedMax) return encoder.encode(text);
-    this.#makeRoom(bytesPerUnitMax * text.length);
+    this.#makeRoom(utf8BytesMax(text));
     const { written } = encoder.encodeInto(text, this.#buffer.subarray(this.#used));
     return this.#take(written);
   }

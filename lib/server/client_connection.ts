@@ -31,8 +31,10 @@ export interface Caller {
   readonly hasRoom: boolean;
   /** Sends lines beside the replies, at once. */
   push(lines: string): void;
-  /** So many characters more, or less, may wait for it in answers that are not lines yet. */
-  hold(units: number): void;
+  /** More may wait for it in answers that are not lines yet. */
+  readonly mayHold: boolean;
+  /** So many bytes more, or less, do. */
+  hold(bytes: number): void;
 }
 
 /** Takes a request. */
@@ -102,8 +104,8 @@ export class Client implements Caller, Worker {
   #unreadSince = 0;
   /** What of this client the node's sum contains. */
   #bufferedBytes = 0;
-  /** Characters in answers that are not lines yet, at most. */
-  #heldUnits = 0;
+  /** Bytes of answers that are not lines yet, at most. */
+  #heldBytes = 0;
   /** When it last sent something, was sent something, or took all that it was sent. */
   #activeAt: number;
   /** When the first byte of the line came that is not whole yet; null: there is none, or it is not being read on. */
@@ -202,18 +204,22 @@ export class Client implements Caller, Worker {
   }
 
   get hasRoom(): boolean {
-    const hasRoom = this.#connection.bufferedBytes <= pushedBytesMax && this.#hasRoom;
-    return !this.#isGone && hasRoom && !this.#owner.isOverfull();
+    if (this.#isGone || this.#owner.isOverfull()) return false;
+    return this.#hasRoom && this.#connection.bufferedBytes <= pushedBytesMax;
   }
 
   push(lines: string): void {
     if (!this.#isGone) this.#send(lines);
   }
 
-  hold(units: number): void {
-    if (units === 0) return;
-    this.#heldUnits += units;
-    this.#count();
+  get mayHold(): boolean {
+    const bytes = this.#heldBytes + this.#connection.bufferedBytes;
+    return bytes === 0 ? !this.#owner.isOverfull() : !this.#owner.isCrowded();
+  }
+
+  hold(bytes: number): void {
+    this.#heldBytes += bytes;
+    if (bytes !== 0) this.#count();
   }
 
   /** Sends what is queued, then closes. */
@@ -252,7 +258,7 @@ export class Client implements Caller, Worker {
   /** Keeps the node's sum of buffered bytes true. */
   #count(): void {
     if (this.#isGone) return;
-    const bytes = this.#connection.bufferedBytes + this.#splitter.bufferedBytes + this.#heldUnits;
+    const bytes = this.#connection.bufferedBytes + this.#splitter.bufferedBytes + this.#heldBytes;
     this.#owner.onBuffered(bytes - this.#bufferedBytes);
     this.#bufferedBytes = bytes;
   }
@@ -333,9 +339,8 @@ export class Client implements Caller, Worker {
     this.#lineBeganAt = null;
     this.#splitter.clear();
     this.#count();
-    const slot: Slot = { line: null };
-    this.#slots.push(slot);
-    this.#answer(slot, line);
+    this.#slots.push({ line });
+    this.#owner.onAnswered();
   }
 
   #answer(slot: Slot, line: string | (() => string)): void {

@@ -37,7 +37,7 @@ export class ClientConnections {
   readonly #clients = new Set<Client>();
   /** Clients whose next reply is there; sent together at the end of a round of work. */
   #answered = new Set<Client>();
-  /** Bytes of unfinished lines and unsent replies of all clients. */
+  /** Bytes of unfinished lines and of replies that have not left, of all clients. */
   #bufferedBytes = 0;
   readonly #turns: Turns;
   #nextLookAt = 0;
@@ -60,11 +60,6 @@ export class ClientConnections {
     return this.#clients.size;
   }
 
-  /** They hold together as much as they may. */
-  get isCrowded(): boolean {
-    return this.#bufferedBytes > this.#limits.clientBytesMax;
-  }
-
   /** A client has connected. */
   accept(connection: Connection): void {
     if (this.#clients.size >= this.#limits.clientConnectionsMax) return this.#refuse(connection);
@@ -81,7 +76,7 @@ export class ClientConnections {
         this.#owner.onGone(client);
       },
       onBuffered: (bytes) => this.#bufferedBytes += bytes,
-      isCrowded: () => this.isCrowded,
+      isCrowded: () => this.#bufferedBytes > this.#limits.clientBytesMax,
       isOverfull: () => this.#bufferedBytes > overfull * this.#limits.clientBytesMax,
       onDeferred: () => this.#answered.add(client), // the next round of work looks again
       now: () => this.#turns.now,

@@ -73,7 +73,6 @@ export class Clients {
       clientAddressOf: (id) => node.clientAddressOf(id),
       ageMs: () => this.#freshness.ageMs(clock.now()),
       isDiskFull: () => node.isDiskFull(),
-      isCrowded: () => this.connections.isCrowded,
       isOverloaded: () => node.isOverloaded() || this.#pending.isBehind(node.raft.currentTerm),
       status: () => node.status({ connections: this.connections.size, watches: this.#watches.size }),
     };
@@ -148,11 +147,10 @@ export class Clients {
     this.#pending.onInstalled(index);
   }
 
-  /** A round of work ends: everything that can be said is. */
-  flush(): void {
+  /** A round of work ends: everything that can be said is. True: there is more for another round. */
+  flush(): boolean {
     this.#freshness.onApplied(this.#node.machine.appliedIndex);
     this.connections.flush();
-    const isMore = this.#watches.size > 0 && this.#watches.flush(this.#clock.now());
-    if (isMore) this.#clock.after(0, () => this.#node.onWork());
+    return this.#watches.size > 0 && this.#watches.flush(this.#clock.now());
   }
 }

@@ -8,7 +8,6 @@
 import type { Clock } from "../io/io.ts";
 import type { ClientCommand, TxnOperation } from "../kv/command.ts";
 import { largeUnits } from "../kv/value_heap.ts";
-import { answeredUnitsMax } from "../kv/writes.ts";
 import type {
   GetRequest,
   ListRequest,
@@ -49,8 +48,6 @@ export interface RequestContext {
   ageMs(): number | null;
   /** The disk has no room: no new writes. */
   isDiskFull(): boolean;
-  /** Clients hold as much as they may. */
-  isCrowded(): boolean;
   /** The disk, or the cluster, is as far behind as it may be, or the node is stopping: no new writes. */
   isOverloaded(): boolean;
   status(): StatusReply;
@@ -109,8 +106,8 @@ function write({ id, command }: WriteRequest, { context, caller, answer, trace }
   const isLeader = context.raft.role === "leader";
   if (isLeader && context.isDiskFull()) return answer(errorReply(id, diskFull(), trace?.report()));
   if (isLeader && needsLogTime(command)) command.logTime = context.expiry.logTime();
-  const units = copiedUnits(command);
-  if (isLeader && units > 0 && context.isCrowded()) {
+  const copied = copiedBytes(command);
+  if (isLeader && copied > 0 && !caller.mayHold) {
     const error = busy("the clients of this node have as many answers to read as it holds", 50);
     return answer(errorReply(id, error, trace?.report()));
   }
@@ -118,7 +115,7 @@ function write({ id, command }: WriteRequest, { context, caller, answer, trace }
   if (typeof place === "string") return answer(errorReply(id, refusal(place, context), trace?.report()));
   caller.lastWriteIndex = place.index;
   if (trace !== null) context.traces.add(place.index, trace);
-  caller.hold(units);
+  caller.hold(copied);
   const hasSession = command.op !== "session" && command.session !== undefined;
   context.pending.addWrite(place, context.clock.now(), hasSession, (outcome) => {
     if (trace !== null) context.traces.delete(place.index, trace);
@@ -126,7 +123,7 @@ function write({ id, command }: WriteRequest, { context, caller, answer, trace }
     if (!("ok" in outcome) && caller.lastWriteIndex === place.index) caller.lastWriteIndex = 0;
     const report = trace?.report();
     const line = (): string => {
-      caller.hold(-units);
+      caller.hold(-copied);
       return "ok" in outcome ? encodeReply(id, outcome, report) : errorReply(id, outcome, report);
     };
     // The values that a transaction got may be megabytes: their text is made when it can be sent.
@@ -134,12 +131,15 @@ function write({ id, command }: WriteRequest, { context, caller, answer, trace }
   });
 }
 
-/** Characters of the copies of values that a transaction may answer, and that wait until they can be sent; at most. */
-function copiedUnits(command: ClientCommand): number {
+/** Bytes of the copies of values that a transaction may answer, and that wait until they can be sent; at most. */
+function copiedBytes(command: ClientCommand): number {
   if (command.op !== "txn") return 0;
   const gets = (parts: TxnOperation[]): number => parts.filter(({ op }) => op === "get").length;
-  return Math.min(answeredUnitsMax, largeUnits * Math.max(gets(command.then), gets(command.else)));
+  return bytesPerUnit * largeUnits * Math.max(gets(command.then), gets(command.else));
 }
+
+/** A text takes at most so many bytes of memory for a UTF-16 unit. */
+const bytesPerUnit = 2;
 
 /** Only a command that says how long something lasts is stamped with the time. */
 function needsLogTime(

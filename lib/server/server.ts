@@ -21,6 +21,7 @@ import { describeDamage, nextIdentity, NodeIdentity } from "./identity.ts";
 import { Joining } from "./joining.ts";
 import { raftOptions, type ServerOptions, tickMs } from "./options.ts";
 import { PeerLinks } from "./peer_links.ts";
+import { Rounds } from "./rounds.ts";
 import { Snapshotter } from "./snapshotter.ts";
 import { StateMachine } from "./state_machine.ts";
 import { describeRole, statusReply } from "./status.ts";
@@ -44,7 +45,7 @@ export class Server {
   #links: PeerLinks | null = null;
   #joining: Joining | null = null;
   readonly #machine: StateMachine;
-  #isPumpDue = false;
+  readonly #rounds: Rounds;
   #isPumping = false;
   /** What the journal said last about who leads. */
   #reportedRole = "";
@@ -61,6 +62,7 @@ export class Server {
     this.#options = options;
     this.#io = io;
     this.#startedAt = io.clock.now();
+    this.#rounds = new Rounds(io.clock, options.timing.eventLoopDelayMs, () => this.#pump());
     this.#machine = new StateMachine(options.limits.watchHistoryBytes);
     this.#storage = new Storage(io.disk, options.limits);
     let store = new Store();
@@ -210,19 +212,13 @@ export class Server {
     return refusal;
   }
 
-  /** Has the loop run soon, once for all that happens until then. */
   #wake(): void {
-    if (this.#isPumpDue || this.#isPumping || this.#isOver) return;
-    this.#isPumpDue = true;
-    const { eventLoopDelayMs } = this.#options.timing;
-    if (eventLoopDelayMs === 0) this.#io.clock.soon(() => this.#pump());
-    else this.#io.clock.after(eventLoopDelayMs, () => this.#pump());
+    if (!this.#isPumping && !this.#isOver) this.#rounds.wake();
   }
 
-  /** The loop: takes what the protocol wants done until there is nothing more. */
-  #pump(): void {
-    this.#isPumpDue = false;
-    if (this.#isOver) return;
+  /** A round of work: takes what the protocol wants done until there is nothing more. True: there is more for another. */
+  #pump(): boolean {
+    if (this.#isOver) return false;
     this.#isPumping = true;
     this.#clients.askReads();
     let isSlice = false; // of a long log: others get their turn before the next one
@@ -233,12 +229,12 @@ export class Server {
       isSlice = ready.committed.length >= this.#options.limits.committedEntriesMax;
     }
     this.#isPumping = false;
-    if (this.#isOver) return;
-    if (isSlice) this.#io.clock.after(0, () => this.#wake());
+    if (this.#isOver) return false;
     if (this.#closing === null) this.#snapshotter.takeWhenDue();
-    this.#clients.flush();
+    const isMoreToTell = this.#clients.flush();
     this.#report();
     this.#finishClosing();
+    return isSlice || isMoreToTell;
   }
 
   #carryOut(ready: Ready): void {

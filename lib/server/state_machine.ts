@@ -35,7 +35,7 @@ export class StateMachine {
     if (entry.kind !== "command") return null;
     const result = this.store.apply(entry.command as Command, entry.index);
     const changes = this.store.takeChanges();
-    if (changes.length > 0) this.history.add(entry, changes);
+    this.history.add(entry.index, changes);
     return result;
   }
 

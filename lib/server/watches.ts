@@ -6,7 +6,6 @@
  * @module
  */
 
-import type { Change } from "../kv/command.ts";
 import type { ListOptions } from "../kv/keys.ts";
 import type { WatchRequest } from "../protocol/client_protocol.ts";
 import {
@@ -27,10 +26,10 @@ import type { StateMachine } from "./state_machine.ts";
 export const watchesPerCallerMax = 128;
 /** Events leave in pieces of about this many characters. */
 const pieceUnits = 64 << 10;
-/** In one round of work so many are told to all together; looking at an entry or a change counts like so many. */
+/** In one round of work so many are told to all together; looking at a change counts like so many. */
 const roundUnits = 512 << 10;
 const lookUnits = 64;
-/** Changes of one entry that are looked at in one go. */
+/** Changes that are looked at in one go. */
 const looksMax = 256;
 /** Keys of the present state that are looked up at once. */
 const pageKeys = 256;
@@ -44,20 +43,20 @@ interface Watch {
   readonly number: number;
   readonly head: string;
   readonly range: Pick<WatchRequest, "key" | "prefix">;
+  /** That key or prefix in UTF-8. */
+  readonly bytes: Uint8Array;
   /** Its reply has left: events may. */
   isStarted: boolean;
   /** Changes up to this index were told, or are not wanted. Only grows. */
   told: number;
   /** The greatest index that its client has read. */
   said: number;
-  /** Of the next entry of the history; null: changes are missing, and it begins anew. */
+  /** Of the next change in the history; null: changes are missing, and it begins anew. */
   position: number | null;
   /** It was told something, so whatever it misses from now on it missed because it was slow. */
   hasBegun: boolean;
-  /** So many changes of that entry were looked at ... */
-  looked: number;
-  /** ... and this is the last one that matches: it is told once it is clear whether another one follows. */
-  held: Change | null;
+  /** Position of a change that it waits to be told: until it is clear whether another one of that entry follows. */
+  held: number | null;
   /** It begins anew: which state it is told, and the next key. */
   present: { state: FrozenState; start: string | null } | null;
   spokeAt: number;
@@ -71,8 +70,8 @@ export class Watches {
   readonly #watches = new Map<Caller, Map<number, Watch>>();
   /** All of them; the one that was told something the longest ago comes first when there is much to tell. */
   readonly #queue = new Set<Watch>();
-  /** Encoded changes, for the other watches of the same round. */
-  readonly #tails = new Map<Change, string>();
+  /** Encoded changes by their positions, for the other watches of the same round. */
+  readonly #tails = new Map<number, string>();
 
   constructor(machine: StateMachine, states: FrozenStates, watchesMax: number) {
     this.#machine = machine;
@@ -102,12 +101,12 @@ export class Watches {
       number,
       head: eventHead(number),
       range: key !== undefined ? { key } : prefix !== undefined ? { prefix } : {},
+      bytes: encoder.encode(key ?? prefix ?? ""),
       isStarted: false,
       told,
       said: told,
       position: history.seek(told),
       hasBegun: false,
-      looked: 0,
       held: null,
       present: null,
       spokeAt: now,
@@ -188,10 +187,9 @@ export class Watches {
       if (watch.present !== null) text += this.#nextPresent(watch, now);
       else if (watch.position === history.end) break;
       else {
-        const { looked } = watch;
-        const parsed = history.parsedBytes;
+        const { position } = watch;
         text += this.#nextChanges(watch, now);
-        cost += lookUnits * Math.max(0, watch.looked - looked) + history.parsedBytes - parsed;
+        if (position !== null && watch.position !== null) cost += lookUnits * (watch.position - position);
       }
       cost += text.length - before;
       if (text.length < pieceUnits) continue;
@@ -202,36 +200,43 @@ export class Watches {
     return cost;
   }
 
-  /** The changes of the next entry, or as many of them as go into a piece. */
+  /** The next changes, as many as are looked at in one go or go into a piece. */
   #nextChanges(watch: Watch, now: number): string {
     const { history } = this.#machine;
-    let entry = watch.position === null ? null : history.at(watch.position);
-    if (entry === null) {
+    const oldest = watch.held ?? watch.position;
+    if (oldest === null || oldest < history.first) {
       // Also when this node takes over a state that is older than what the watch was told elsewhere: nothing is missing.
       watch.position = history.seek(watch.told);
+      watch.held = null;
       if (watch.position === null) return this.#beginAnew(watch, now);
-      if (watch.position === history.end) return "";
-      entry = history.at(watch.position)!;
     }
-    const { index, changes } = entry;
-    watch.hasBegun = true;
     let text = "";
-    if (index > watch.told) {
-      const end = Math.min(changes.length, watch.looked + looksMax);
-      for (; watch.looked < end; watch.looked++) {
-        const change = changes[watch.looked]!;
-        if (!matches(watch.range, change.key)) continue;
-        if (watch.held !== null) text += watch.head + this.#tailOf(watch.held, index, true);
-        watch.held = change;
-      }
-      if (end < changes.length) return text;
-      if (watch.held !== null) text += watch.head + this.#tailOf(watch.held, index, false);
-      if (watch.held !== null) watch.said = index;
-      watch.told = index;
+    const end = Math.min(history.end, watch.position! + looksMax);
+    for (; watch.position! < end && text.length < pieceUnits; watch.position!++) {
+      text += this.#nextChange(watch, watch.position!);
+      watch.hasBegun = true;
     }
-    watch.looked = 0;
+    return text;
+  }
+
+  /** What a watch is told when it comes to a change. */
+  #nextChange(watch: Watch, position: number): string {
+    const { history } = this.#machine;
+    const index = history.indexAt(position);
+    if (index <= watch.told) return "";
+    let text = "";
+    if (matches(watch, history.keyAt(position))) {
+      if (watch.held !== null) text = watch.head + this.#tailOf(watch.held, true);
+      watch.held = position;
+    }
+    const isLast = position + 1 === history.end || history.indexAt(position + 1) !== index;
+    if (!isLast) return text;
+    if (watch.held !== null) {
+      text += watch.head + this.#tailOf(watch.held, false);
+      watch.said = index;
+    }
+    watch.told = index;
     watch.held = null;
-    watch.position!++;
     return text;
   }
 
@@ -240,8 +245,6 @@ export class Watches {
     const reason: ResetReason = isSlow ? "slow" : "historyGone";
     const state = this.#states.take(this.#machine, now);
     watch.present = { state, start: "" };
-    watch.looked = 0;
-    watch.held = null;
     return watch.head + resetTail(state.index, reason);
   }
 
@@ -266,13 +269,16 @@ export class Watches {
     return entries.map((entry) => watch.head + presentTail(entry, state.index)).join("");
   }
 
-  #tailOf(change: Change, index: number, more: boolean): string {
-    if (more || this.size === 1) return changeTail(change, index, more);
-    const known = this.#tails.get(change);
+  /** The change at a position, encoded. */
+  #tailOf(position: number, more: boolean): string {
+    const { history } = this.#machine;
+    const encoded = () => changeTail(history.changeAt(position), history.indexAt(position), more);
+    if (more || this.size === 1) return encoded();
+    const known = this.#tails.get(position);
     if (known !== undefined) return known;
-    const tail = changeTail(change, index, more);
+    const tail = encoded();
     if (this.#tails.size >= tailsMax) this.#tails.clear();
-    this.#tails.set(change, tail);
+    this.#tails.set(position, tail);
     return tail;
   }
 
@@ -290,8 +296,13 @@ export interface Opened {
 
 const tailsMax = 1000;
 
-function matches({ key, prefix }: Watch["range"], changed: string): boolean {
-  return key === undefined ? prefix === undefined || changed.startsWith(prefix) : changed === key;
+const encoder = new TextEncoder();
+
+/** Whether a watch is for that key, given in UTF-8. */
+function matches({ range, bytes }: Watch, key: Uint8Array): boolean {
+  if (range.key === undefined ? key.length < bytes.length : key.length !== bytes.length) return false;
+  for (let i = 0; i < bytes.length; i++) if (key[i] !== bytes[i]) return false;
+  return true;
 }
 
 function rangeFrom({ key, prefix }: Watch["range"], start: string): ListOptions {

@@ -1,4 +1,4 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertLess } from "@std/assert";
 import { Random } from "../../lib/chaos/random.ts";
 import { OrderedMap } from "../../lib/kv/ordered_map.ts";
 
@@ -88,4 +88,5 @@ Deno.test("OrderedMap.delete() leaves nothing behind of keys that come at the en
   }
   assertEquals(map.size, 100);
   assert([...map.entries()].every(([key, value], i) => value === 99_900 + i && key === keyOf(value)));
+  assertLess([...map.blocks()].length, 5);
 });

@@ -106,6 +106,26 @@ Deno.test("ValueHeap.move() gives memory back that few values of many had left n
   }
 });
 
+Deno.test("ValueHeap.isBadPlace() leaves a value where it is when it would be moved to the same slab", () => {
+  const heap = new ValueHeap(0);
+  const held = heap.add({ value: "only one", version: 1 });
+  assert(heap.isSparse && !heap.isBadPlace(held));
+});
+
+Deno.test("ValueHeap.drop() gives the number of a slab back with its memory: they are not without end", () => {
+  const heap = new ValueHeap();
+  const stored = { value: "\u4e00".repeat(4096), version: 1 };
+  const refs = Array.from({ length: 30 }, () => heap.add(stored)); // there is room for 19 in a slab
+  heap.drop(refs[0]!);
+  const slabs = new Set<number>();
+  for (let i = 0; i < 100; i++) {
+    for (const held of refs.splice(10)) heap.drop(held); // the second slab is gone
+    while (refs.length < 30) refs.push(heap.add(stored));
+    slabs.add(Math.floor(Number(refs.at(-1)) / (1 << 15)));
+  }
+  assertEquals(slabs.size, 1);
+});
+
 Deno.test("ValueHeap.add() refuses what UTF-8 would change: half a pair of surrogates", () => {
   const heap = new ValueHeap();
   const held = heap.add({ value: "", version: 1 });

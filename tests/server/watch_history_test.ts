@@ -1,22 +1,17 @@
-import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { assert, assertEquals, assertGreaterOrEqual } from "@std/assert";
 import fc from "fast-check";
-import type { Change, Command } from "../../lib/kv/command.ts";
-import { makeEntry } from "../../lib/raft/entry.ts";
+import type { Change } from "../../lib/kv/command.ts";
 import { WatchHistory } from "../../lib/server/watch_history.ts";
 
 /** Adds the entry at `index`, which puts a key. */
 function addPut(history: WatchHistory, index: number, key: string, value = ""): void {
-  add(history, index, { op: "put", key, value }, [{ type: "put", key, value }]);
+  history.add(index, [{ type: "put", key, value }]);
 }
 
-function add(history: WatchHistory, index: number, command: Command, changes: Change[]): void {
-  history.add(makeEntry({ index, term: 1, kind: "command", command, prevCrc: 0 }), changes);
-}
-
-/** Indexes of all entries from a position on. */
+/** Indexes of all changes from a position on. */
 function indexesFrom(history: WatchHistory, position: number): number[] {
   const indexes: number[] = [];
-  for (let at = position; at < history.end; at++) indexes.push(history.at(at)!.index);
+  for (let at = position; at < history.end; at++) indexes.push(history.indexAt(at));
   return indexes;
 }
 
@@ -47,17 +42,16 @@ Deno.test("WatchHistory.add() keeps to its bound, whatever the sizes, and never 
   );
 });
 
-Deno.test("WatchHistory.at() says so when an entry is not kept any more, and positions stay what they were", () => {
+Deno.test("WatchHistory.add() moves `first` beyond what is not kept any more, and positions stay what they were", () => {
   const history = new WatchHistory(10_000);
   addPut(history, 1, "first");
   const first = history.seek(0)!;
-  assertEquals(history.at(first)!.index, 1);
+  assertEquals([history.first, history.indexAt(first)], [first, 1]);
   for (let index = 2; index <= 5000; index++) addPut(history, index, "k");
-  assertEquals(history.at(first), null);
-  assert(history.floor > 4900);
+  assert(history.first > first && history.floor > 4000);
   const last = history.seek(4999)!;
   addPut(history, 5001, "k");
-  assertEquals(history.at(last)!.index, 5000);
+  assertEquals(history.indexAt(last), 5000);
 });
 
 Deno.test("WatchHistory.restart() makes everybody begin anew who was not told what the new state holds", () => {
@@ -65,62 +59,62 @@ Deno.test("WatchHistory.restart() makes everybody begin anew who was not told wh
   addPut(history, 1, "a");
   const told = history.end; // somebody who has been told everything
   history.restart(50);
-  assertEquals([history.seek(49), history.at(told)], [null, null]);
+  assertEquals(history.seek(49), null);
   assertEquals(history.seek(50), history.end);
   addPut(history, 51, "b");
-  assertEquals(history.at(told), null);
+  assert(told < history.first, "his next change is not here");
   assertEquals(indexesFrom(history, history.seek(50)!), [51]);
 });
 
-Deno.test("WatchHistory.at() tells what each entry changed, whether its line says so or not", () => {
-  const history = new WatchHistory(1 << 20);
-  const changes: Change[][] = [
-    [{ type: "put", key: "a\u0000\u{1f600}", value: 'line\nbreak "and" quotes' }],
-    [{ type: "delete", key: "a" }],
-    [{ type: "expire", key: "b" }, { type: "expire", key: "c" }],
-    [{ type: "put", key: "n", value: "3" }],
-  ];
-  addPut(history, 1, "a\u0000\u{1f600}", 'line\nbreak "and" quotes');
-  add(history, 2, { op: "delete", key: "a" }, changes[1]!);
-  add(history, 3, { op: "expire", logTime: 5 }, changes[2]!);
-  add(history, 4, { op: "increment", key: "n", by: "2" }, changes[3]!);
-  for (let again = 0; again < 2; again++) {
-    changes.forEach((changes, i) =>
-      assertEquals(history.at(history.seek(0)! + i), { index: i + 1, changes })
-    );
-  }
+Deno.test("WatchHistory.changeAt() tells what was added, whatever is in keys and values and however long they are", () => {
+  const text = (maxLength: number) => fc.string({ unit: "binary", maxLength });
+  const long = fc.constantFrom("v".repeat(70_000), "\u{1f600}".repeat(20_000), "\u00e4".repeat(33_000));
+  const change: fc.Arbitrary<Change> = fc.oneof(
+    fc.record({ type: fc.constant("put" as const), key: text(1300), value: fc.oneof(text(50), long) }),
+    fc.record({ type: fc.constantFrom("delete" as const, "expire" as const), key: text(20) }),
+  );
+  fc.assert(
+    fc.property(fc.array(fc.array(change, { minLength: 1, maxLength: 5 })), (entries) => {
+      const history = new WatchHistory(64 << 20);
+      entries.forEach((changes, i) => history.add(i + 1, changes));
+      let position = history.seek(0)!;
+      for (const [i, changes] of entries.entries()) {
+        for (const change of changes) {
+          assertEquals(history.indexAt(position), i + 1);
+          assertEquals(history.changeAt(position), change);
+          assertEquals(history.keyAt(position), new TextEncoder().encode(change.key));
+          position++;
+        }
+      }
+      assertEquals(position, history.end);
+    }),
+    { numRuns: 50 },
+  );
 });
 
-Deno.test("WatchHistory.restart() and a change beyond the bound leave room for all that follows", () => {
+Deno.test("WatchHistory.add() of more than fits keeps the end of it, from which nobody can begin", () => {
   const history = new WatchHistory(1000);
-  const forget = [
-    (index: number): void => history.restart(index),
-    (index: number): void => {
-      const changes: Change[] = Array.from({ length: 500 }, (_, i) => ({ type: "delete", key: `key${i}` }));
-      add(history, index, { op: "deleteRange", prefix: "key" }, changes);
-    },
-  ];
-  let index = 0;
-  for (const f of [...forget, ...forget]) {
-    for (let i = 0; i < 20; i++) addPut(history, ++index, "k", "v".repeat(50));
-    const told = history.end;
-    f(++index);
-    assertEquals([history.floor, history.at(told), history.seek(index)], [index, null, history.end]);
-    addPut(history, ++index, "k", "v".repeat(700));
-    assertEquals(indexesFrom(history, history.seek(index - 1)!), [index]);
-  }
+  addPut(history, 1, "k");
+  const told = history.end;
+  history.add(2, Array.from({ length: 500 }, (_, i) => ({ type: "delete", key: `key${i}` })));
+  assertEquals([history.floor, history.seek(1), history.seek(2)], [2, null, history.end]);
+  assert(told < history.first, "who was told all before is not told half of it");
+  assertGreaterOrEqual(indexesFrom(history, history.first).length, 30);
+  addPut(history, 3, "k", "v".repeat(2000));
+  assertEquals([history.floor, history.first], [3, history.end]);
+  addPut(history, 4, "k", "v".repeat(700));
+  assertEquals(indexesFrom(history, history.seek(3)!), [4]);
 });
 
-Deno.test("WatchHistory.at() keeps what was read at hand, but not much of it, and says the same afterwards", () => {
-  const history = new WatchHistory(64 << 20);
-  const value = "v".repeat(10_000);
-  for (let index = 1; index <= 3000; index++) addPut(history, index, `key${index}`, value);
-  for (const _ of [1, 2]) {
-    for (let index = 1; index <= 3000; index++) {
-      assertEquals(history.at(index - 1), { index, changes: [{ type: "put", key: `key${index}`, value }] });
-    }
-    history.at(2999);
+Deno.test("WatchHistory.restart() leaves room for all that follows", () => {
+  const history = new WatchHistory(1000);
+  for (let index = 1; index < 100; index += 25) {
+    for (let i = 0; i < 20; i++) addPut(history, index + i, "k", "v".repeat(50));
+    const told = history.end;
+    history.restart(index + 21);
+    assertEquals([history.floor, history.seek(index + 21)], [index + 21, history.end]);
+    assert(told < history.first);
+    addPut(history, index + 22, "k", "v".repeat(700));
+    assertEquals(indexesFrom(history, history.seek(index + 21)!), [index + 22]);
   }
-  assertGreater(history.parsedBytes, 2 * 3000 * 10_000, "all of it is parsed again");
-  assertLess(history.parsedBytes, 2.1 * 3000 * 10_000, "but not what was just read");
 });

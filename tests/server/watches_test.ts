@@ -66,6 +66,7 @@ function openWatch(
     push(lines: string): void {
       caller.pushed += lines;
     },
+    mayHold: true,
     hold(): void {},
   };
   const opened = watches.open({ op: "watch", id: undefined, ...options }, caller, 0);
@@ -138,7 +139,7 @@ Deno.test("Watches.open() with an index that this node has not reached yet tells
 });
 
 Deno.test("Watches.flush() begins anew with the present state of one moment when nobody knows what changed", () => {
-  const cluster = new SmallCluster("history gone", { size: 1, limits: { watchHistoryBytes: 4000 } });
+  const cluster = new SmallCluster("history gone", { size: 1, limits: { watchHistoryBytes: 1500 } });
   const writer = cluster.client(cluster.leader!);
   const last = fill(cluster, 100);
   const client = cluster.client(cluster.leader!);
