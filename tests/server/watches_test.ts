@@ -51,11 +51,11 @@ function apply(machine: StateMachine, index: number, command: Json): void {
   machine.apply(makeEntry({ index, term: 1, kind: "command", command, prevCrc: 0 }));
 }
 
-/** A connection that always has room, and its watch. */
+/** A connection that has room unless that is taken from it, and its watch. */
 function openWatch(
   watches: Watches,
   options: { prefix?: string; after: number },
-): Caller & { pushed: string } {
+): Caller & { hasRoom: boolean; pushed: string } {
   const caller = {
     lastWriteIndex: 0,
     lastWatch: 0,
@@ -223,6 +223,31 @@ Deno.test("Watches.flush() looks at an entry with many changes a part at a time,
   assertEquals(events.length, 111); // k89, k890 to k899, k8900 to k8999
   assertEquals(events.filter(({ more }) => !more).map(({ key }) => key), [events.at(-1).key]);
   assert(callers.slice(1).every(({ pushed }) => pushed === ""));
+});
+
+Deno.test("Watches.flush() begins anew when what it waited to tell of an entry is gone, though the rest of it is not", () => {
+  const machine = new StateMachine(100_000);
+  const watches = new Watches(machine, new FrozenStates(), 10);
+  for (const key of ["a", ...Array.from({ length: 2000 }, (_, i) => `k${i}`)]) {
+    apply(machine, machine.appliedIndex + 1, put(key, ""));
+  }
+  const last = machine.appliedIndex;
+  const caller = openWatch(watches, { prefix: "a", after: last });
+  apply(machine, last + 1, { op: "deleteRange", prefix: "" });
+  let looks = 0;
+  Object.defineProperty(caller, "hasRoom", { get: () => ++looks === 1, configurable: true });
+  watches.flush(0); // the change of "a", which comes first, waits for whether another one follows
+  assertEquals(caller.pushed, "");
+  const held = machine.history.seek(last)!;
+  for (let i = 2; machine.history.first <= held; i++) apply(machine, last + i, put("other", "v".repeat(100)));
+  assertLess(machine.history.first, held + 200, "what comes next is there");
+  Object.defineProperty(caller, "hasRoom", { get: () => true });
+  for (let isMore = true; isMore;) isMore = watches.flush(0);
+  const now = machine.appliedIndex;
+  apply(machine, now + 1, put("a", "new"));
+  watches.flush(0);
+  const events = caller.pushed.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assertEquals(inWords(events), [`reset @${now}`, `progress @${now}`, `put a=new @${now + 1}`]);
 });
 
 Deno.test("Watches.onTick() tells a silent watch how far it is, so that it can go on from there", () => {
