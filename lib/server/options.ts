@@ -47,7 +47,7 @@ export interface Limits {
   requestsInFlightMax: number;
   /** Replies of one connection that its client has not read. */
   replyBytesMax: number;
-  /** Unfinished lines and unsent replies of all clients together. */
+  /** Unfinished lines, and replies that have not left, of all clients together. */
   clientBytesMax: number;
   /** Entries that are not yet committed. */
   uncommittedBytesMax: number;
