@@ -15,6 +15,12 @@ export interface OnceOptions {
   seq?: number;
 }
 
+/** What a session knows a write by. */
+export interface Numbered {
+  session: string;
+  seq: number;
+}
+
 /** What must hold, and what is answered. */
 export interface WriteOptions extends OnceOptions {
   /** Only when the key's present version is this one; 0: only when there is no such key. */

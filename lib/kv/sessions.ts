@@ -77,6 +77,11 @@ export class Sessions {
     return answer;
   }
 
+  /** The first answer to this number, if the session still has it; null also when there is no such session. */
+  answerTo(name: string, seq: number): Result | null {
+    return this.#sessions.get(name)?.answers.get(seq) ?? null;
+  }
+
   /** One line of JSON a session, the one not used for the longest time first; equal on nodes in equal states. */
   lines(): Iterable<string> {
     return linesOf(this.#sessions.values());

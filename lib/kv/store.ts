@@ -8,7 +8,7 @@
 
 import { assert } from "../assert.ts";
 import { crc32, crcToHex } from "../crc32.ts";
-import type { Change, Command, Result, Stamped, Stored, WriteCommand } from "./command.ts";
+import type { Change, Command, Numbered, Result, Stamped, Stored, WriteCommand } from "./command.ts";
 import type { Range } from "./key_order.ts";
 import { type FrozenKeys, Keys, type ListOptions, type Page } from "./keys.ts";
 import { Sessions } from "./sessions.ts";
@@ -61,6 +61,11 @@ export class Store {
       default:
         return refuseUnknown(command, index);
     }
+  }
+
+  /** What the first write with this number was answered, if its session still knows; no use of the session. */
+  answerTo({ session, seq }: Numbered): Result | null {
+    return this.#sessions.answerTo(session, seq);
   }
 
   /** How many keys there are. */

@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { Result } from "../kv/command.ts";
+import type { Numbered, Result } from "../kv/command.ts";
 import { noLeader, outcomeUnknown, type RequestError } from "../protocol/errors.ts";
 import { Queue } from "../queue.ts";
 import type { Trace } from "./trace.ts";
@@ -21,8 +21,11 @@ interface PendingWrite {
   index: number;
   term: number;
   deadline: number;
-  hasSession: boolean;
+  /** What its session knows it by; null: it belongs to none. */
+  name: string | null;
   onWritten: OnWritten;
+  /** Of who sent it again. */
+  joined: OnWritten[] | null;
 }
 
 interface PendingRead {
@@ -38,6 +41,8 @@ export class PendingRequests {
   readonly #timeoutMs: number;
   /** In the order of arrival, which is that of their indexes. */
   readonly #writes = new Queue<PendingWrite>();
+  /** Those of sessions, by name. */
+  readonly #numbered = new Map<string, PendingWrite>();
   /** Not yet asked for. */
   #newReads: PendingRead[] = [];
   /** Asked for, in the order of the attempts. */
@@ -75,8 +80,7 @@ export class PendingRequests {
   /** A write was proposed and got its place in the log. */
   addWrite(
     place: { index: number; term: number },
-    now: number,
-    hasSession: boolean,
+    { now, numbered }: { now: number; numbered: Numbered | null },
     onWritten: OnWritten,
   ): void {
     // Older writes from here on lost their place; whether another node still has them, nobody can say yet.
@@ -84,8 +88,23 @@ export class PendingRequests {
     while ((this.#writes.last?.index ?? 0) >= place.index) replaced.push(this.#writes.pop()!);
     this.#lastTerm = place.term;
     const { index, term } = place;
-    this.#writes.push({ index, term, deadline: now + this.#timeoutMs, hasSession, onWritten });
-    for (const write of replaced) write.onWritten(outcomeUnknown(write.hasSession));
+    const name = numbered === null ? null : nameOf(numbered);
+    const write = { index, term, deadline: now + this.#timeoutMs, name, onWritten, joined: null };
+    this.#writes.push(write);
+    for (const write of replaced) this.#answer(write, null);
+    if (name !== null) this.#numbered.set(name, write);
+  }
+
+  /**
+   * The same write of a session waits already, and was proposed in this term: `onWritten` is told with it, not later than
+   * it. Returns its index, or null.
+   */
+  joinWrite(numbered: Numbered, term: number, onWritten: OnWritten): number | null {
+    const write = this.#numbered.get(nameOf(numbered));
+    // What was proposed in a term before need not be in this leader's log.
+    if (write === undefined || write.term !== term) return null;
+    (write.joined ??= []).push(onWritten);
+    return write.index;
   }
 
   /**
@@ -97,7 +116,7 @@ export class PendingRequests {
     const write = this.#writes.first;
     if (write !== undefined && write.index === place.index) {
       this.#writes.shift();
-      write.onWritten(write.term === place.term && result !== null ? result : noLeader());
+      this.#answer(write, write.term === place.term && result !== null ? result : noLeader());
     }
     this.#answerDueReads();
   }
@@ -180,8 +199,17 @@ export class PendingRequests {
       const { first } = this.#writes;
       if (first === undefined || !isGivenUp(first)) return;
       this.#writes.shift();
-      first.onWritten(outcomeUnknown(first.hasSession));
+      this.#answer(first, null);
     }
+  }
+
+  /** Tells all who wait for a write; null: nobody knows. */
+  #answer(write: PendingWrite, known: Result | RequestError | null): void {
+    const { name, onWritten, joined } = write;
+    if (name !== null && this.#numbered.get(name) === write) this.#numbered.delete(name);
+    const outcome = known ?? outcomeUnknown(name !== null);
+    onWritten(outcome);
+    if (joined !== null) { for (const onWritten of joined) onWritten(outcome); }
   }
 
   #lookBehind(now: number): void {
@@ -192,4 +220,8 @@ export class PendingRequests {
       return;
     }
   }
+}
+
+function nameOf({ session, seq }: Numbered): string {
+  return `${session} ${seq}`;
 }

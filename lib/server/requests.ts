@@ -6,7 +6,7 @@
  */
 
 import type { Clock } from "../io/io.ts";
-import type { ClientCommand, TxnOperation } from "../kv/command.ts";
+import type { ClientCommand, Numbered, Result, TxnOperation } from "../kv/command.ts";
 import { largeUnits } from "../kv/value_heap.ts";
 import type {
   GetRequest,
@@ -26,7 +26,7 @@ import type { NodeId } from "../raft/types.ts";
 import type { Answer, Caller } from "./client_connection.ts";
 import type { Expiry } from "./expiry.ts";
 import type { Listings } from "./listings.ts";
-import type { PendingRequests } from "./pending_requests.ts";
+import type { OnWritten, PendingRequests } from "./pending_requests.ts";
 import type { StateMachine } from "./state_machine.ts";
 import { type MembersReply, membersReply, type StatusReply } from "./status.ts";
 import { Trace, type WriteTraces } from "./trace.ts";
@@ -103,24 +103,18 @@ export function answerRequest(
 }
 
 function write({ id, command }: WriteRequest, { context, caller, answer, trace }: RequestCall): void {
-  const isLeader = context.raft.role === "leader";
-  if (isLeader && context.isDiskFull()) return answer(errorReply(id, diskFull(), trace?.report()));
-  if (isLeader && needsLogTime(command)) command.logTime = context.expiry.logTime();
+  const { raft, machine, pending, traces } = context;
+  const isLeader = raft.role === "leader";
   const copied = copiedBytes(command);
   if (isLeader && copied > 0 && !caller.mayHold) {
     const error = busy("the clients of this node have as many answers to read as it holds", 50);
     return answer(errorReply(id, error, trace?.report()));
   }
-  const place = isLeader && context.isOverloaded() ? "busy" : context.raft.propose(command);
-  if (typeof place === "string") return answer(errorReply(id, refusal(place, context), trace?.report()));
-  caller.lastWriteIndex = place.index;
-  if (trace !== null) context.traces.add(place.index, trace);
-  caller.hold(copied);
-  const hasSession = command.op !== "session" && command.session !== undefined;
-  context.pending.addWrite(place, context.clock.now(), hasSession, (outcome) => {
-    if (trace !== null) context.traces.delete(place.index, trace);
+  let index = 0;
+  const onWritten = (outcome: Result | RequestError): void => {
+    if (trace !== null) traces.delete(index, trace);
     // A write that is given up is waited for by no read any more: its place may never be filled.
-    if (!("ok" in outcome) && caller.lastWriteIndex === place.index) caller.lastWriteIndex = 0;
+    if (!("ok" in outcome) && caller.lastWriteIndex === index) caller.lastWriteIndex = 0;
     const report = trace?.report();
     const line = (): string => {
       caller.hold(-copied);
@@ -128,7 +122,49 @@ function write({ id, command }: WriteRequest, { context, caller, answer, trace }
     };
     // The values that a transaction got may be megabytes: their text is made when it can be sent.
     answer(command.op === "txn" && "ok" in outcome ? line : line());
-  });
+  };
+  // A session's write that was sent before costs no entry. Where answers take longer than clients wait, the log would fill
+  // with repeats else, behind which every answer comes too late, for ever.
+  const numbered = isLeader ? numberOf(command) : null;
+  // Of a committed entry, so it is true although another node may lead by now.
+  const first = numbered === null ? null : machine.store.answerTo(numbered);
+  if (first !== null) {
+    caller.hold(copied);
+    return onWritten(first);
+  }
+  const joined = numbered === null ? null : pending.joinWrite(numbered, raft.currentTerm, onWritten);
+  const place = joined ?? propose(command, { context, numbered, onWritten });
+  if (typeof place !== "number") return answer(errorReply(id, place, trace?.report()));
+  index = place;
+  if (trace !== null && joined === null) traces.add(index, trace);
+  caller.hold(copied);
+  caller.lastWriteIndex = Math.max(caller.lastWriteIndex, index);
+}
+
+/** Puts a command into the log. Returns its index, or why it was not taken. */
+function propose(
+  command: ClientCommand,
+  { context, numbered, onWritten }: {
+    context: RequestContext;
+    numbered: Numbered | null;
+    onWritten: OnWritten;
+  },
+): number | RequestError {
+  const { raft, pending, clock } = context;
+  const isLeader = raft.role === "leader";
+  if (isLeader && context.isDiskFull()) return diskFull();
+  if (isLeader && needsLogTime(command)) command.logTime = context.expiry.logTime();
+  const place = isLeader && context.isOverloaded() ? "busy" : raft.propose(command);
+  if (typeof place === "string") return refusal(place, context);
+  pending.addWrite(place, { now: clock.now(), numbered }, onWritten);
+  return place.index;
+}
+
+/** What a session knows a write by. */
+function numberOf(command: ClientCommand): Numbered | null {
+  if (command.op === "session") return null;
+  const { session, seq } = command;
+  return session === undefined || seq === undefined ? null : { session, seq };
 }
 
 /** Bytes of the copies of values that a transaction may answer, and that wait until they can be sent; at most. */

@@ -145,3 +145,16 @@ Deno.test("Sessions together hold a bounded amount, however many there are", () 
   }
   assertEquals(sessions.size, fit);
 });
+
+Deno.test("Sessions.answerTo() knows the first answers of open sessions, and uses none of them", () => {
+  const sessions = new Sessions();
+  for (let index = 1; index <= sessionsMax; index++) sessions.open(index);
+  sessions.once("2", 7, () => answer(1));
+  sessions.once("1", 7, () => answer(2));
+  assertEquals(sessions.answerTo("1", 7), answer(2));
+  assertEquals(sessions.answerTo("2", 7), answer(1));
+  assertEquals([sessions.answerTo("2", 8), sessions.answerTo("0", 7)], [null, null]);
+  const lines = [...sessions.lines()];
+  sessions.answerTo("3", 1);
+  assertEquals([...sessions.lines()], lines, "every node holds the same, whoever was asked");
+});

@@ -17,7 +17,7 @@ class Waiting {
   attempts: number[] = [];
 
   write(name: string, place: { index: number; term: number }, now = 0): void {
-    this.pending.addWrite(place, now, false, (outcome) => {
+    this.pending.addWrite(place, { now, numbered: null }, (outcome) => {
       this.#note(name, "ok" in outcome && outcome.ok ? "ok" : (outcome as { code: string }).code);
     });
   }
@@ -65,13 +65,13 @@ Deno.test("PendingRequests.isBehind() tells when the oldest write of the term ha
     return pending.isBehind(term);
   };
   assertEquals(isBehindAt(0), false);
-  pending.addWrite({ index: 1, term: 1 }, 100, false, ignore);
-  pending.addWrite({ index: 2, term: 1 }, 400, false, ignore);
+  pending.addWrite({ index: 1, term: 1 }, { now: 100, numbered: null }, ignore);
+  pending.addWrite({ index: 2, term: 1 }, { now: 400, numbered: null }, ignore);
   assertEquals([isBehindAt(100), isBehindAt(600), isBehindAt(601)], [false, false, true]);
   assertEquals(isBehindAt(601, 2), false, "a new leadership begins without a burden");
   pending.onApplied({ index: 1, term: 1 }, null);
   assertEquals([isBehindAt(900), isBehindAt(901)], [false, true]);
-  pending.addWrite({ index: 3, term: 2 }, 1000, false, ignore);
+  pending.addWrite({ index: 3, term: 2 }, { now: 1000, numbered: null }, ignore);
   assertEquals([isBehindAt(1300, 2), isBehindAt(1301, 1)], [false, false]);
   assertEquals(isBehindAt(1501, 2), true);
   assertEquals(isBehindAt(2000, 2), false, "given up");
@@ -198,4 +198,31 @@ Deno.test("PendingRequests.onInstalled() ends what the snapshot has, and nothing
   assertEquals(waiting.outcomes, ended);
   waiting.apply(9);
   assertEquals(waiting.outcomes, { ...ended, "write 9": "ok", "read 9": "ok" });
+});
+
+Deno.test("PendingRequests.joinWrite() lets who sends a session's write again wait with the first (thesis 6.3)", () => {
+  const { pending } = new Waiting();
+  const told: string[] = [];
+  const tell = (name: string) => (outcome: object): void => {
+    told.push(`${name}: ${"index" in outcome ? outcome.index : (outcome as { code: string }).code}`);
+  };
+  const write = (index: number, term: number, numbered: { session: string; seq: number } | null): void =>
+    pending.addWrite({ index, term }, { now: 0, numbered }, tell(`${index}`));
+  const first = { session: "5", seq: 1 };
+  write(7, 1, first);
+  write(8, 1, { session: "5", seq: 11 });
+  write(9, 1, null);
+  assertEquals(pending.joinWrite(first, 1, tell("again")), 7);
+  assertEquals(pending.joinWrite(first, 1, tell("and again")), 7);
+  assertEquals(pending.joinWrite(first, 2, tell("never")), null, "another term's log may not have it");
+  assertEquals(pending.joinWrite({ session: "51", seq: 1 }, 1, tell("never")), null, "another session's");
+  pending.onApplied({ index: 7, term: 1 }, { ok: true, index: 7, version: 7 });
+  assertEquals(told, ["7: 7", "again: 7", "and again: 7"]);
+  assertEquals(pending.joinWrite(first, 1, tell("never")), null, "nobody waits for it any more");
+  write(8, 2, first);
+  assertEquals(told.splice(3), ["9: outcomeUnknown", "8: outcomeUnknown"]);
+  assertEquals(pending.joinWrite(first, 2, tell("late")), 8);
+  pending.expire(timeoutMs);
+  assertEquals(told.splice(3), ["8: outcomeUnknown", "late: outcomeUnknown"]);
+  assertEquals([pending.joinWrite(first, 2, tell("never")), pending.size], [null, 0]);
 });

@@ -52,4 +52,36 @@ Deno.test("answerRequest() holds nothing any more for a transaction of which nob
   assert(client.ask({ op: "txn", if: [], then, else: [] }).ok);
 });
 
+Deno.test("answerRequest() puts a session's write into the log once, however often it is sent while it is under way and later", () => {
+  const cluster = new SmallCluster("sent again", { size: 1, limits: { clientBytesMax: 400_000 } });
+  const node = cluster.leader!;
+  const { disk } = node.machine;
+  const { session } = cluster.client(node).ask({ op: "session" });
+  const lastIndex = (): number => node.server!.raft.lastIndex;
+  const before = lastIndex();
+  disk.slowness = 400;
+  const [one, other] = [cluster.client(node), cluster.client(node)];
+  const txn = { op: "txn", if: [], then: [{ op: "get", key: "k" }], else: [], session, seq: 1 };
+  const put = { op: "put", key: "k", value: "v", previous: true, session, seq: 2 };
+  for (let i = 0; i < 10; i++) {
+    for (const client of [one, other]) client.send(txn, put, txn, { op: "get", key: "k" });
+    cluster.run(5); // for longer, and the leader would resign
+  }
+  assertEquals([lastIndex(), one.replies.length], [before + 2, 0]);
+  disk.slowness = 1;
+  cluster.until(() => one.replies.length + other.replies.length === 80, "all replies");
+  const [got, written, , read] = one.replies;
+  assertEquals(written, { ok: true, index: before + 2, version: before + 2, previous: null });
+  assertEquals([got!.index, read!.value], [before + 1, "v"], "a read sees what was sent before it");
+  for (const { replies } of [one, other]) {
+    for (let i = 0; i < 40; i++) assertEquals(replies[i], [got, written, got, read][i % 4]);
+  }
+  const late = cluster.client(node);
+  assertEquals([late.ask(put), late.ask(txn), lastIndex()], [written, got, before + 2]);
+  disk.full = true;
+  assertEquals([late.ask(put), late.ask(txn)], [written, got], "an answer that is known needs no room");
+  disk.full = false;
+  assert(late.ask({ ...put, seq: 3 }).ok, "the next number is another write");
+});
+
 const put = { op: "put", key: "k", value: "v" };

@@ -28,4 +28,8 @@ export const corpus: ReadonlyMap<number, string> = new Map([
   [9371, "the simulator forgot what a slow disk had begun when a node started beside it"],
   [10278, "the simulator let packets between two slow hosts take minutes"],
   [17144, "the simulator took a folder for whole whose start had not yet made it so"],
+  [
+    21531,
+    "a leader put each resend of a session's write into the log, until no answer came before the next resend",
+  ],
 ]);

@@ -15,9 +15,9 @@ export const clients: Record<string, Mutant> = {
     classes: ["S9"],
     changes: [{
       file: "lib/server/requests.ts",
-      from: '  const isLeader = context.raft.role === "leader";\n',
-      to: '  const isLeader = context.raft.role === "leader";\n' +
-        "  const index = context.machine.appliedIndex;\n" +
+      from: "  const copied = copiedBytes(command);\n",
+      to: "  const copied = copiedBytes(command);\n" +
+        "  const index = machine.appliedIndex;\n" +
         '  if (isLeader && command.op === "put") {\n' +
         "    return answer(encodeReply(id, { ok: true, index, version: index }, undefined));\n  }\n",
     }],
@@ -60,13 +60,18 @@ export const clients: Record<string, Mutant> = {
     classes: ["S16", "BC1", "BC3"],
     changes: [{ file: "lib/kv/sessions.ts", from: "if (first !== undefined) return first;", to: "" }],
   },
+  "resent-without-number": {
+    bug: "a write that is sent again waits for any write of its session",
+    classes: ["S16"],
+    changes: [{ file: pending, from: "return `${session} ${seq}`;", to: "return `${session} ${seq > 0}`;" }],
+  },
   "given-up-is-definite": {
     bug: "a session's write that is given up is called off, though it is in the log (pending_requests.ts)",
     classes: ["BC2"],
     changes: [{
       file: pending,
-      from: "first.onWritten(outcomeUnknown(first.hasSession));",
-      to: "first.onWritten(first.hasSession ? noLeader() : outcomeUnknown(first.hasSession));",
+      from: "known ?? outcomeUnknown(name !== null)",
+      to: "known ?? (name !== null ? noLeader() : outcomeUnknown(false))",
     }],
   },
 };
