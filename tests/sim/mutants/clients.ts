@@ -17,9 +17,9 @@ export const clients: Record<string, Mutant> = {
       file: "lib/server/requests.ts",
       from: "  const copied = copiedBytes(command);\n",
       to: "  const copied = copiedBytes(command);\n" +
-        "  const index = machine.appliedIndex;\n" +
+        "  const at = machine.appliedIndex;\n" +
         '  if (isLeader && command.op === "put") {\n' +
-        "    return answer(encodeReply(id, { ok: true, index, version: index }, undefined));\n  }\n",
+        "    return answer(encodeReply(id, { ok: true, index: at, version: at }, undefined));\n  }\n",
     }],
   },
   "failed-apply-skipped": {
