@@ -30,6 +30,11 @@ export class Queue<Item> {
       : this.#ring[(this.#start + this.#size - 1) & (this.#ring.length - 1)];
   }
 
+  /** The item that has so many before it. */
+  at(place: number): Item | undefined {
+    return place < this.#size ? this.#ring[(this.#start + place) & (this.#ring.length - 1)] : undefined;
+  }
+
   /** Adds an item. */
   push(item: Item): void {
     if (this.#size === this.#ring.length) this.#grow();

@@ -14,6 +14,8 @@ Deno.test("Queue() holds what an array holds, whatever comes and goes at its end
     } else if (random.below(4) > 0) assertEquals(queue.shift(), model.shift());
     else assertEquals(queue.pop(), model.pop());
     assertEquals([queue.size, queue.first, queue.last], [model.length, model[0], model.at(-1)]);
+    const place = random.below(model.length + 2);
+    assertEquals(queue.at(place), model[place]);
     if (i % 100 === 0) assertEquals([...queue], model);
   }
   while (model.length > 0) assertEquals(queue.shift(), model.shift());

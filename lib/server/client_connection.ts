@@ -33,7 +33,7 @@ export interface Caller {
   push(lines: string): void;
   /** More may wait for it in answers that are not lines yet. */
   readonly mayHold: boolean;
-  /** So many bytes more, or less, do. */
+  /** So many bytes more wait for it in such answers; fewer, when negative. */
   hold(bytes: number): void;
 }
 

@@ -21,10 +21,10 @@ interface PendingWrite {
   index: number;
   term: number;
   deadline: number;
-  /** What its session knows it by; null: it belongs to none. */
-  name: string | null;
+  /** null: it belongs to no session. */
+  numbered: Numbered | null;
   onWritten: OnWritten;
-  /** Of who sent it again. */
+  /** Those who sent the same again and wait with it; null: nobody did. */
   joined: OnWritten[] | null;
 }
 
@@ -36,13 +36,19 @@ interface PendingRead {
   onReadable: OnReadable;
 }
 
-/** What waits. Deadlines lie in the order of arrival, because every request waits equally long. */
+/** So many latest writes of sessions can be found by their number, but for those that others took the place of. */
+const foundMax = 1 << 14;
+
+/** What waits. Deadlines lie in the order of arrival, because all wait equally long; but who joins one, only as long as that. */
 export class PendingRequests {
   readonly #timeoutMs: number;
   /** In the order of arrival, which is that of their indexes. */
   readonly #writes = new Queue<PendingWrite>();
-  /** Those of sessions, by name. */
-  readonly #numbered = new Map<string, PendingWrite>();
+  /**
+   * The index that a session's write got, at a place that its number says. A Map would never come to rest (queue.ts); here
+   * a write may lose its place to another one, and is then not found.
+   */
+  readonly #indexes = new Float64Array(foundMax);
   /** Not yet asked for. */
   #newReads: PendingRead[] = [];
   /** Asked for, in the order of the attempts. */
@@ -61,7 +67,7 @@ export class PendingRequests {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** How many requests wait. */
+  /** How many requests wait; those who wait with another one's write aside. */
   get size(): number {
     let size = this.#writes.size + this.#newReads.length;
     for (const { reads } of [...this.#askedReads, ...this.#dueReads]) size += reads.length;
@@ -88,21 +94,21 @@ export class PendingRequests {
     while ((this.#writes.last?.index ?? 0) >= place.index) replaced.push(this.#writes.pop()!);
     this.#lastTerm = place.term;
     const { index, term } = place;
-    const name = numbered === null ? null : nameOf(numbered);
-    const write = { index, term, deadline: now + this.#timeoutMs, name, onWritten, joined: null };
-    this.#writes.push(write);
-    for (const write of replaced) this.#answer(write, null);
-    if (name !== null) this.#numbered.set(name, write);
+    if (numbered !== null) this.#indexes[placeOf(numbered)] = index;
+    const deadline = now + this.#timeoutMs;
+    this.#writes.push({ index, term, deadline, numbered, onWritten, joined: null });
+    for (const write of replaced) answer(write, null);
   }
 
   /**
-   * The same write of a session waits already, and was proposed in this term: `onWritten` is told with it, not later than
-   * it. Returns its index, or null.
+   * If the same write of a session waits already, and was proposed in this term, `onWritten` is told what it is told, when
+   * its time is over at the latest. Returns its index; null: none is found.
    */
   joinWrite(numbered: Numbered, term: number, onWritten: OnWritten): number | null {
-    const write = this.#numbered.get(nameOf(numbered));
+    const write = this.#writeAt(this.#indexes[placeOf(numbered)]!);
+    const isIt = write?.numbered?.session === numbered.session && write.numbered.seq === numbered.seq;
     // What was proposed in a term before need not be in this leader's log.
-    if (write === undefined || write.term !== term) return null;
+    if (!isIt || write.term !== term) return null;
     (write.joined ??= []).push(onWritten);
     return write.index;
   }
@@ -116,7 +122,7 @@ export class PendingRequests {
     const write = this.#writes.first;
     if (write !== undefined && write.index === place.index) {
       this.#writes.shift();
-      this.#answer(write, write.term === place.term && result !== null ? result : noLeader());
+      answer(write, write.term === place.term && result !== null ? result : noLeader());
     }
     this.#answerDueReads();
   }
@@ -199,17 +205,18 @@ export class PendingRequests {
       const { first } = this.#writes;
       if (first === undefined || !isGivenUp(first)) return;
       this.#writes.shift();
-      this.#answer(first, null);
+      answer(first, null);
     }
   }
 
-  /** Tells all who wait for a write; null: nobody knows. */
-  #answer(write: PendingWrite, known: Result | RequestError | null): void {
-    const { name, onWritten, joined } = write;
-    if (name !== null && this.#numbered.get(name) === write) this.#numbered.delete(name);
-    const outcome = known ?? outcomeUnknown(name !== null);
-    onWritten(outcome);
-    if (joined !== null) { for (const onWritten of joined) onWritten(outcome); }
+  #writeAt(index: number): PendingWrite | undefined {
+    let [low, high] = [0, this.#writes.size];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#writes.at(middle)!.index < index) low = middle + 1;
+      else high = middle;
+    }
+    return this.#writes.at(low);
   }
 
   #lookBehind(now: number): void {
@@ -222,6 +229,14 @@ export class PendingRequests {
   }
 }
 
-function nameOf({ session, seq }: Numbered): string {
-  return `${session} ${seq}`;
+/** Tells all who wait for a write what became of it; null: nobody knows. */
+function answer({ numbered, onWritten, joined }: PendingWrite, known: Result | RequestError | null): void {
+  const outcome = known ?? outcomeUnknown(numbered !== null);
+  onWritten(outcome);
+  if (joined !== null) { for (const onWritten of joined) onWritten(outcome); }
+}
+
+/** A session's numbers lie side by side, and those of different sessions anywhere. */
+function placeOf({ session, seq }: Numbered): number {
+  return ((Math.imul(Number(session), 0x9e3779b1) >>> 8) + seq) & (foundMax - 1);
 }

@@ -103,7 +103,7 @@ export function answerRequest(
 }
 
 function write({ id, command }: WriteRequest, { context, caller, answer, trace }: RequestCall): void {
-  const { raft, machine, pending, traces } = context;
+  const { raft, machine, traces } = context;
   const isLeader = raft.role === "leader";
   const copied = copiedBytes(command);
   if (isLeader && copied > 0 && !caller.mayHold) {
@@ -111,6 +111,7 @@ function write({ id, command }: WriteRequest, { context, caller, answer, trace }
     return answer(errorReply(id, error, trace?.report()));
   }
   let index = 0;
+  // It refers to nothing of the command, whose values may be megabytes and would wait with it.
   const onWritten = (outcome: Result | RequestError): void => {
     if (trace !== null) traces.delete(index, trace);
     // A write that is given up is waited for by no read any more: its place may never be filled.
@@ -120,42 +121,46 @@ function write({ id, command }: WriteRequest, { context, caller, answer, trace }
       caller.hold(-copied);
       return "ok" in outcome ? encodeReply(id, outcome, report) : errorReply(id, outcome, report);
     };
-    // The values that a transaction got may be megabytes: their text is made when it can be sent.
-    answer(command.op === "txn" && "ok" in outcome ? line : line());
+    answer("ok" in outcome && hasLongValues(outcome) ? line : line());
   };
-  // A session's write that was sent before costs no entry. Where answers take longer than clients wait, the log would fill
-  // with repeats else, behind which every answer comes too late, for ever.
   const numbered = isLeader ? numberOf(command) : null;
-  // Of a committed entry, so it is true although another node may lead by now.
-  const first = numbered === null ? null : machine.store.answerTo(numbered);
-  if (first !== null) {
-    caller.hold(copied);
-    return onWritten(first);
-  }
-  const joined = numbered === null ? null : pending.joinWrite(numbered, raft.currentTerm, onWritten);
-  const place = joined ?? propose(command, { context, numbered, onWritten });
+  // The answer of a committed entry is true, although another node may lead by now.
+  const known = numbered === null ? null : machine.store.answerTo(numbered);
+  const place = known === null ? placeOf(command, { context, numbered, trace, onWritten }) : 0;
   if (typeof place !== "number") return answer(errorReply(id, place, trace?.report()));
   index = place;
-  if (trace !== null && joined === null) traces.add(index, trace);
-  caller.hold(copied);
   caller.lastWriteIndex = Math.max(caller.lastWriteIndex, index);
+  caller.hold(copied);
+  if (known !== null) onWritten(known);
 }
 
-/** Puts a command into the log. Returns its index, or why it was not taken. */
-function propose(
+/** A result's text may be megabytes: it is made when it can be sent. */
+function hasLongValues(result: Result): boolean {
+  if ("results" in result) return true;
+  return "previous" in result && (result.previous?.value.length ?? 0) > smallUnits;
+}
+
+/**
+ * Puts a command into the log, and returns its index, or why it was not taken. A session's write that waits already gets
+ * no second entry: where answers take longer than clients wait, the log would else fill with what was sent again, and
+ * then no answer comes in time any more.
+ */
+function placeOf(
   command: ClientCommand,
-  { context, numbered, onWritten }: {
-    context: RequestContext;
+  { context, numbered, trace, onWritten }: Pick<RequestCall, "context" | "trace"> & {
     numbered: Numbered | null;
     onWritten: OnWritten;
   },
 ): number | RequestError {
-  const { raft, pending, clock } = context;
+  const { raft, pending, traces, clock } = context;
+  const joined = numbered === null ? null : pending.joinWrite(numbered, raft.currentTerm, onWritten);
+  if (joined !== null) return joined;
   const isLeader = raft.role === "leader";
   if (isLeader && context.isDiskFull()) return diskFull();
   if (isLeader && needsLogTime(command)) command.logTime = context.expiry.logTime();
   const place = isLeader && context.isOverloaded() ? "busy" : raft.propose(command);
   if (typeof place === "string") return refusal(place, context);
+  if (trace !== null) traces.add(place.index, trace);
   pending.addWrite(place, { now: clock.now(), numbered }, onWritten);
   return place.index;
 }

@@ -11,7 +11,7 @@ import { decodeText, utf8BytesMax } from "../bytes.ts";
 import type { Change } from "../kv/command.ts";
 
 /** What a change costs beside its record, in bytes. */
-const changeBytes = 16;
+const changeBytes = 24;
 
 // A record: the place of its type here, the length of the key (two bytes, the low one first), the key, the value.
 const types = ["put", "delete", "expire"] as const;
@@ -116,20 +116,20 @@ export class WatchHistory {
 }
 
 const encoder = new TextEncoder();
-/** Records that are not large are made here. */
-const scratch = new Uint8Array(64 << 10);
+/** Records are made here; as large as the largest needed. */
+let scratch = new Uint8Array(4 << 10);
 
 /** The record of a change; valid until the next one is made. */
 function encode(change: Change): Uint8Array {
   const value = change.type === "put" ? change.value : "";
   const bytesMax = headBytes + utf8BytesMax(change.key) + utf8BytesMax(value);
-  const record = bytesMax <= scratch.length ? scratch : new Uint8Array(bytesMax);
-  const keyLength = encoder.encodeInto(change.key, record.subarray(headBytes)).written;
-  record[0] = types.indexOf(change.type);
-  record[1] = keyLength & 0xff;
-  record[2] = keyLength >> 8;
-  const from = valueStart(record);
-  return record.subarray(0, from + encoder.encodeInto(value, record.subarray(from)).written);
+  if (bytesMax > scratch.length) scratch = new Uint8Array(2 * bytesMax);
+  const keyLength = encoder.encodeInto(change.key, scratch.subarray(headBytes)).written;
+  scratch[0] = types.indexOf(change.type);
+  scratch[1] = keyLength & 0xff;
+  scratch[2] = keyLength >> 8;
+  const from = valueStart(scratch);
+  return scratch.subarray(0, from + encoder.encodeInto(value, scratch.subarray(from)).written);
 }
 
 /** Where the value begins in a record. */

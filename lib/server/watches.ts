@@ -55,7 +55,7 @@ interface Watch {
   position: number | null;
   /** It was told something, so whatever it misses from now on it missed because it was slow. */
   hasBegun: boolean;
-  /** Position of a change that it waits to be told: until it is clear whether another one of that entry follows. */
+  /** Position of the next change to tell, while it is not clear whether another one of its entry follows. */
   held: number | null;
   /** It begins anew: which state it is told, and the next key. */
   present: { state: FrozenState; start: string | null } | null;
@@ -177,7 +177,7 @@ export class Watches {
     }
   }
 
-  /** Tells one watch about `units` characters. Returns how many it were, with something for each entry looked at. */
+  /** Tells one watch about `units` characters. Returns how many it were, with something for each change looked at. */
   #advance(watch: Watch, now: number, units: number): number {
     const { history } = this.#machine;
     let text = "", cost = 0;

@@ -226,3 +226,24 @@ Deno.test("PendingRequests.joinWrite() lets who sends a session's write again wa
   assertEquals(told.splice(3), ["8: outcomeUnknown", "late: outcomeUnknown"]);
   assertEquals([pending.joinWrite(first, 2, tell("never")), pending.size], [null, 0]);
 });
+
+Deno.test("PendingRequests.joinWrite() finds a write though its number was proposed in a term before, or another took its place", () => {
+  const { pending } = new Waiting();
+  const told: string[] = [];
+  const write = (index: number, term: number, seq: number): void =>
+    pending.addWrite({ index, term }, { now: 0, numbered: { session: "5", seq } }, (outcome) => {
+      told.push(`${index}: ${"index" in outcome ? "ok" : (outcome as { code: string }).code}`);
+    });
+  const join = (term: number, seq: number) => pending.joinWrite({ session: "5", seq }, term, () => {});
+  write(7, 1, 1);
+  write(8, 2, 1);
+  pending.onApplied({ index: 7, term: 1 }, { ok: true, index: 7, version: 7 });
+  assertEquals([told, join(1, 1), join(2, 1)], [["7: ok"], null, 8]);
+  for (let i = 1; i <= 3 << 14; i++) write(8 + i, 2, 1 + i);
+  const found = [0, 1, 2].map((turn) => join(2, 2 + (turn << 14)));
+  assertEquals(
+    found,
+    [null, null, 9 + (2 << 14)],
+    "only so many latest ones are found, and never another one",
+  );
+});

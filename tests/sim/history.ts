@@ -70,6 +70,10 @@ export class History {
   readonly attempts: Attempt[] = [];
   /** Answers to writes, linearizable reads, stale reads and lists. */
   readonly answered = { writes: 0, reads: 0, staleReads: 0, lists: 0, sessions: 0, refused: 0 };
+  /** Answers to a session's write that had been given before: most had no entry of their own. */
+  repeatedAnswers = 0;
+  /** Indexes that were answered to a session's write. */
+  readonly #answeredIndexes = new Set<number>();
   /** The newest index that anybody was told. */
   newestKnown = 0;
   /** By the text of a command: lines with it that were sent and not refused for certain, and its entries. */
@@ -118,6 +122,9 @@ export class History {
     else if (request.op === "list") this.#onList(attempt, reply);
     else this.#onOtherWrite(attempt, reply);
     this.newestKnown = Math.max(this.newestKnown, index);
+    if (request.session === undefined) return;
+    if (this.#answeredIndexes.has(index)) this.repeatedAnswers++;
+    this.#answeredIndexes.add(index);
   }
 
   #onError(attempt: Attempt, reply: Reply): void {

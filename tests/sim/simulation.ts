@@ -152,6 +152,7 @@ class Run {
       cancelledRounds: this.cluster.leadership.cancelledRounds,
       entries: model.index,
       repeatedSessionWrites: model.repeated,
+      repeatedAnswers: history.repeatedAnswers,
       expiredKeys: model.expired,
       ...this.#watched(),
       ...answered,

@@ -63,15 +63,18 @@ export const clients: Record<string, Mutant> = {
   "resent-without-number": {
     bug: "a write that is sent again waits for any write of its session",
     classes: ["S16"],
-    changes: [{ file: pending, from: "return `${session} ${seq}`;", to: "return `${session} ${seq > 0}`;" }],
+    changes: [
+      { file: pending, from: " && write.numbered.seq === numbered.seq", to: "" },
+      { file: pending, from: " >>> 8) + seq)", to: " >>> 8) + (seq >> 3))" },
+    ],
   },
   "given-up-is-definite": {
     bug: "a session's write that is given up is called off, though it is in the log (pending_requests.ts)",
     classes: ["BC2"],
     changes: [{
       file: pending,
-      from: "known ?? outcomeUnknown(name !== null)",
-      to: "known ?? (name !== null ? noLeader() : outcomeUnknown(false))",
+      from: "known ?? outcomeUnknown(numbered !== null)",
+      to: "known ?? (numbered !== null ? noLeader() : outcomeUnknown(false))",
     }],
   },
 };
