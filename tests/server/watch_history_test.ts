@@ -47,8 +47,12 @@ Deno.test("WatchHistory.add() moves `first` beyond what is not kept any more, an
   addPut(history, 1, "first");
   const first = history.seek(0)!;
   assertEquals([history.first, history.indexAt(first)], [first, 1]);
-  for (let index = 2; index <= 5000; index++) addPut(history, index, "k");
+  for (let index = 2; index <= 5000; index++) addPut(history, index, `${index}`);
   assert(history.first > first && history.floor > 4000);
+  for (let index = history.floor + 1; index <= 5000; index++) {
+    const position = history.seek(index - 1)!;
+    assertEquals([history.indexAt(position), history.changeAt(position).key], [index, `${index}`]);
+  }
   const last = history.seek(4999)!;
   addPut(history, 5001, "k");
   assertEquals(history.indexAt(last), 5000);
@@ -69,9 +73,12 @@ Deno.test("WatchHistory.restart() makes everybody begin anew who was not told wh
 Deno.test("WatchHistory.changeAt() tells what was added, whatever is in keys and values and however long they are", () => {
   const text = (maxLength: number) => fc.string({ unit: "binary", maxLength });
   const long = fc.constantFrom("v".repeat(70_000), "\u{1f600}".repeat(20_000), "\u00e4".repeat(33_000));
+  // Lengths on both sides of what one byte can tell, and the greatest ones that there are.
+  const longKeys = [255, 256, 257, 1023, 4096].map((bytes) => "k".repeat(bytes));
+  const key = fc.oneof(text(50), fc.constantFrom(...longKeys, "\u{1f600}".repeat(1024)));
   const change: fc.Arbitrary<Change> = fc.oneof(
-    fc.record({ type: fc.constant("put" as const), key: text(1300), value: fc.oneof(text(50), long) }),
-    fc.record({ type: fc.constantFrom("delete" as const, "expire" as const), key: text(20) }),
+    fc.record({ type: fc.constant("put" as const), key, value: fc.oneof(text(50), long) }),
+    fc.record({ type: fc.constantFrom("delete" as const, "expire" as const), key }),
   );
   fc.assert(
     fc.property(fc.array(fc.array(change, { minLength: 1, maxLength: 5 })), (entries) => {

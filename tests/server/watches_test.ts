@@ -51,11 +51,11 @@ function apply(machine: StateMachine, index: number, command: Json): void {
   machine.apply(makeEntry({ index, term: 1, kind: "command", command, prevCrc: 0 }));
 }
 
-/** A connection that has room unless that is taken from it, and its watch. */
+/** A connection that has room unless that is taken from it, and its watch. What it is sent, and how long each piece is. */
 function openWatch(
   watches: Watches,
   options: { prefix?: string; after: number },
-): Caller & { hasRoom: boolean; pushed: string } {
+): Caller & { hasRoom: boolean; pushed: string; pieces: number[] } {
   const caller = {
     lastWriteIndex: 0,
     lastWatch: 0,
@@ -63,8 +63,10 @@ function openWatch(
     inputEnded: false,
     hasRoom: true,
     pushed: "",
+    pieces: [] as number[],
     push(lines: string): void {
       caller.pushed += lines;
+      caller.pieces.push(lines.length);
     },
     mayHold: true,
     hold(): void {},
@@ -207,6 +209,19 @@ Deno.test("Watches.flush() tells many that come back at once a bounded part a ro
   assertEquals(callers[0]!.pushed.split("\n").length, 3001);
 });
 
+Deno.test("Watches.flush() tells small changes many at once, large ones in pieces, and never sends nothing", () => {
+  const machine = new StateMachine(32 << 20);
+  const watches = new Watches(machine, new FrozenStates(), 10);
+  for (let index = 1; index <= 1000; index++) apply(machine, index, put("k", "v".repeat(100)));
+  for (let index = 1001; index <= 1100; index++) apply(machine, index, put("k", "v".repeat(2000)));
+  const caller = openWatch(watches, { after: 0 });
+  const other = openWatch(watches, { prefix: "x", after: 0 });
+  while (watches.flush(0));
+  assertLess(Math.max(...caller.pieces), 128_000);
+  assertGreater(Math.min(...caller.pieces.slice(0, -1)), 64_000);
+  assertEquals(other.pieces, [], "nothing was for it");
+});
+
 Deno.test("Watches.flush() looks at an entry with many changes a part at a time, and tells its end from its middle", () => {
   const machine = new StateMachine(32 << 20);
   const watches = new Watches(machine, new FrozenStates(), 1000);
@@ -250,6 +265,34 @@ Deno.test("Watches.flush() begins anew when what it waited to tell of an entry i
   assertEquals(inWords(events), [`reset @${now}`, `progress @${now}`, `put a=new @${now + 1}`]);
 });
 
+Deno.test("Watches.flush() calls the client slow that falls behind once it was told something, and no other", () => {
+  const machine = new StateMachine(1000);
+  const states = new FrozenStates();
+  const watches = new Watches(machine, states, 10);
+  const outrun = (): void => { // the history keeps a few of these, the state is three pages
+    for (let i = 0; i < 600; i++) apply(machine, machine.appliedIndex + 1, put(`k${i}`, ""));
+  };
+  outrun();
+  const early = openWatch(watches, { after: machine.appliedIndex });
+  apply(machine, machine.appliedIndex + 1, put("k", ""));
+  watches.flush(0); // tells it a change
+  outrun();
+  const [whole, half] = [openWatch(watches, { after: 1 }), openWatch(watches, { after: 1 })];
+  let looks = 0;
+  Object.defineProperty(half, "hasRoom", { get: () => ++looks <= 2, configurable: true });
+  while (watches.flush(0)); // all of the state, but only the first page to `half`
+  states.onTick(60_000, machine); // that state is taken away
+  outrun();
+  Object.defineProperty(half, "hasRoom", { get: () => true });
+  while (watches.flush(0));
+  const reasons = [early, whole, half].map(({ pushed }) =>
+    pushed.trimEnd().split("\n").map((line) => JSON.parse(line).reason).filter((reason) =>
+      reason !== undefined
+    )
+  );
+  assertEquals(reasons, [["slow", "slow"], ["historyGone", "slow"], ["historyGone", "slow"]]);
+});
+
 Deno.test("Watches.onTick() tells a silent watch how far it is, so that it can go on from there", () => {
   const cluster = new SmallCluster("progress");
   const client = cluster.client(cluster.follower);
@@ -261,6 +304,22 @@ Deno.test("Watches.onTick() tells a silent watch how far it is, so that it can g
   assertEquals(eventsOf(client).length, 1, "with nothing new it may stay silent for a while");
   cluster.run(12_000);
   assertEquals(inWords(eventsOf(client)), [`progress @${index}`, `progress @${index}`]);
+});
+
+Deno.test("Watches.onTick() stays silent for longer towards one that has just been told the newest change", () => {
+  for (const historyBytes of [1000, 0]) { // the change itself, or the state that it made
+    const machine = new StateMachine(historyBytes);
+    const watches = new Watches(machine, new FrozenStates(), 10);
+    const caller = openWatch(watches, { after: 0 });
+    apply(machine, 1, put("a", "v"));
+    watches.flush(0);
+    const told = caller.pushed;
+    assert(told.includes(`"index":1`));
+    watches.onTick(29_999);
+    assertEquals(caller.pushed, told);
+    watches.onTick(30_000);
+    assertEquals(caller.pushed, `${told}{"watch":1,"type":"progress","index":1}\n`);
+  }
 });
 
 Deno.test("Watches.flush() goes on over an installed snapshot: what was skipped is told as the present state", () => {
