@@ -26,7 +26,7 @@ export const required: Record<string, number> = {
   cancelledRounds: 1000,
   pausedLeaders: 500,
   repeatedSessionWrites: 600,
-  repeatedAnswers: 400,
+  repeatedAnswers: 150,
   foundDamage: 200,
   fullDisks: 100,
   failedOperations: 50,
