@@ -8,37 +8,12 @@
 
 import { Arena } from "../bytes.ts";
 import type { Connection } from "../io/io.ts";
-import { httpAnswer, isHttp, parseRequest, type Request } from "../protocol/client_protocol.ts";
+import { httpAnswer, isHttp, parseRequest } from "../protocol/client_protocol.ts";
 import { busy, errorReply, idleTooLong, lineTooLong, lineTooSlow } from "../protocol/errors.ts";
 import { LineSplitter, type Splitting } from "../protocol/lines.ts";
+import type { Caller, OnRequest } from "./caller.ts";
 import type { Limits } from "./options.ts";
 import type { Turns, Worker } from "./turns.ts";
-
-/** Gives the reply line of a request, once, or what makes it when there is room to send it. */
-export type Answer = (line: string | (() => string)) => void;
-
-/** A connection, as those see it who answer its requests. */
-export interface Caller {
-  /** Index of its latest write, which its next reads see; 0: none. */
-  lastWriteIndex: number;
-  /** Number of its latest watch. */
-  lastWatch: number;
-  /** How many watches it has. While it has one it stays open, also when it says nothing or will say nothing more. */
-  watches: number;
-  /** It sends nothing any more. Whether it still reads will only be seen when it is sent something. */
-  readonly inputEnded: boolean;
-  /** Lines beside the replies may be sent: it reads them. */
-  readonly hasRoom: boolean;
-  /** Sends lines beside the replies, at once. */
-  push(lines: string): void;
-  /** More may wait for it in answers that are not lines yet. */
-  readonly mayHold: boolean;
-  /** So many bytes more wait for it in such answers; fewer, when negative. */
-  hold(bytes: number): void;
-}
-
-/** Takes a request. */
-export type OnRequest = (request: Request, answer: Answer, caller: Caller) => void;
 
 const encoder = new TextEncoder();
 /** Replies that leave at once. If they do not, what waits of them keeps no more than this in memory. */
@@ -59,11 +34,16 @@ export interface ClientOwner {
   onAnswered(): void;
   onRoom(): void;
   onGone(): void;
-  /** This client has so many bytes more, or less, buffered than before. */
-  onBuffered(bytes: number): void;
-  /** All clients together have as much buffered as the node holds. */
+  /** Of this client the node holds so many bytes more, or less, than before, and so many more that it was sent and has not read. */
+  onBuffered(bytes: number, unread: number): void;
+  /** The node holds as much for all clients together as it should. */
   isCrowded(): boolean;
-  /** So much that not even a client without anything buffered gets a large reply. */
+  /** So much more that it promises to hold nothing for anybody. */
+  isPacked(): boolean;
+  /**
+   * So much that was sent is unread that not even a client that has read all gets a large reply. What waits to be sent does
+   * not count: it would wait for itself.
+   */
   isOverfull(): boolean;
   /** A reply is there that may be sent when clients together hold less. */
   onDeferred(): void;
@@ -102,8 +82,8 @@ export class Client implements Caller, Worker {
   /** What it had not read when that was last looked at, and since when that has not become less. */
   #unreadBytes = 0;
   #unreadSince = 0;
-  /** What of this client the node's sum contains. */
-  #bufferedBytes = 0;
+  /** What of this client the node's sums contain. */
+  #counted = { bytes: 0, unread: 0 };
   /** Bytes of answers that are not lines yet, at most. */
   #heldBytes = 0;
   /** When it last sent something, was sent something, or took all that it was sent. */
@@ -214,7 +194,7 @@ export class Client implements Caller, Worker {
 
   get mayHold(): boolean {
     const bytes = this.#heldBytes + this.#connection.bufferedBytes;
-    return bytes === 0 ? !this.#owner.isOverfull() : !this.#owner.isCrowded();
+    return bytes === 0 ? !this.#owner.isPacked() : !this.#owner.isCrowded();
   }
 
   hold(bytes: number): void {
@@ -244,8 +224,8 @@ export class Client implements Caller, Worker {
   #letGo(): void {
     this.#isGone = true;
     this.#splitter.clear();
-    this.#owner.onBuffered(-this.#bufferedBytes);
-    this.#bufferedBytes = 0;
+    this.#owner.onBuffered(-this.#counted.bytes, -this.#counted.unread);
+    this.#counted = { bytes: 0, unread: 0 };
   }
 
   #send(text: string): void {
@@ -255,12 +235,14 @@ export class Client implements Caller, Worker {
     this.#count();
   }
 
-  /** Keeps the node's sum of buffered bytes true. */
+  /** Keeps the node's sums true. */
   #count(): void {
     if (this.#isGone) return;
-    const bytes = this.#connection.bufferedBytes + this.#splitter.bufferedBytes + this.#heldBytes;
-    this.#owner.onBuffered(bytes - this.#bufferedBytes);
-    this.#bufferedBytes = bytes;
+    const { bufferedBytes: unread } = this.#connection;
+    const bytes = unread + this.#splitter.bufferedBytes + this.#heldBytes;
+    this.#owner.onBuffered(bytes - this.#counted.bytes, unread - this.#counted.unread);
+    this.#counted.bytes = bytes;
+    this.#counted.unread = unread;
   }
 
   /** Replies may be sent: the client reads them, and does not hold what others need. */

@@ -7,7 +7,8 @@
 
 import type { Clock, Connection } from "../io/io.ts";
 import { busy, errorReply } from "../protocol/errors.ts";
-import { type Caller, Client, type OnRequest } from "./client_connection.ts";
+import type { Caller, OnRequest } from "./caller.ts";
+import { Client } from "./client_connection.ts";
 import { type Limits, waitingConnectionsMax } from "./options.ts";
 import { Turns } from "./turns.ts";
 
@@ -37,8 +38,10 @@ export class ClientConnections {
   readonly #clients = new Set<Client>();
   /** Clients whose next reply is there; sent together at the end of a round of work. */
   #answered = new Set<Client>();
-  /** Bytes of unfinished lines and of replies that have not left, of all clients. */
-  #bufferedBytes = 0;
+  /** Bytes of unfinished lines and of replies that have not left, or may come to be, of all clients. */
+  #bytes = 0;
+  /** Of those, what they were sent and have not read. */
+  #unread = 0;
   readonly #turns: Turns;
   #nextLookAt = 0;
   /** Connections over the limit that are not closed yet. */
@@ -75,9 +78,13 @@ export class ClientConnections {
         this.#clients.delete(client);
         this.#owner.onGone(client);
       },
-      onBuffered: (bytes) => this.#bufferedBytes += bytes,
-      isCrowded: () => this.#bufferedBytes > this.#limits.clientBytesMax,
-      isOverfull: () => this.#bufferedBytes > overfull * this.#limits.clientBytesMax,
+      onBuffered: (bytes, unread) => {
+        this.#bytes += bytes;
+        this.#unread += unread;
+      },
+      isCrowded: () => this.#bytes > this.#limits.clientBytesMax,
+      isPacked: () => this.#bytes > overfull * this.#limits.clientBytesMax,
+      isOverfull: () => this.#unread > overfull * this.#limits.clientBytesMax,
       onDeferred: () => this.#answered.add(client), // the next round of work looks again
       now: () => this.#turns.now,
       turns: this.#turns,
@@ -108,7 +115,7 @@ export class ClientConnections {
   /** Time passes. */
   onTick(now: number): void {
     this.#turns.begin();
-    if (this.#bufferedBytes > this.#limits.clientBytesMax) { // who does not read must not keep others from being served
+    if (this.#bytes > this.#limits.clientBytesMax) { // who does not read must not keep others from being served
       for (const client of this.#clients) if (client.isDeaf(now)) client.destroy();
     }
     if (now < this.#nextLookAt) return;

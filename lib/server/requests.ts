@@ -23,7 +23,7 @@ import { busy, diskFull, errorReply, noLeader, notLeader, type RequestError } fr
 import { operations } from "../protocol/operations.ts";
 import type { ProposalRefusal, Raft } from "../raft/raft.ts";
 import type { NodeId } from "../raft/types.ts";
-import type { Answer, Caller } from "./client_connection.ts";
+import type { Answer, Caller } from "./caller.ts";
 import type { Expiry } from "./expiry.ts";
 import type { Listings } from "./listings.ts";
 import type { OnWritten, PendingRequests } from "./pending_requests.ts";

@@ -18,7 +18,7 @@ import {
   type WatchReply,
 } from "../protocol/client_replies.ts";
 import { busy, type RequestError } from "../protocol/errors.ts";
-import type { Caller } from "./client_connection.ts";
+import type { Caller } from "./caller.ts";
 import type { FrozenState, FrozenStates } from "./frozen_states.ts";
 import type { StateMachine } from "./state_machine.ts";
 

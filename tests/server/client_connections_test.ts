@@ -6,7 +6,7 @@
 
 import { assertEquals, assertLess } from "@std/assert";
 import type { Clock, Connection } from "../../lib/io/io.ts";
-import type { Answer } from "../../lib/server/client_connection.ts";
+import type { Answer } from "../../lib/server/caller.ts";
 import { ClientConnections } from "../../lib/server/client_connections.ts";
 import { defaultLimits, type Limits } from "../../lib/server/options.ts";
 

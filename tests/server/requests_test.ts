@@ -42,6 +42,23 @@ for (const numbered of [{}, { session: "3", seq: 1 }]) {
   });
 }
 
+Deno.test("answerRequest() answers all transactions that waited together, and others, however much they might have held", () => {
+  const cluster = new SmallCluster("held", { limits: { clientBytesMax: 400_000 } });
+  const leader = cluster.leader!;
+  assert(cluster.client(leader).ask(put).ok);
+  const clients = Array.from({ length: 14 }, () => cluster.client(leader));
+  cluster.run(100);
+  const heal = cluster.isolate(leader);
+  const then = Array.from({ length: 10 }, () => ({ op: "get", key: "k" }));
+  for (const client of clients) client.send({ op: "txn", then });
+  cluster.run(40);
+  heal();
+  cluster.until(() => clients.every(({ replies }) => replies.length === 1), "an answer to each");
+  const said = clients.map(({ replies: [reply] }) => codeOf(reply!) ?? "ok");
+  assertEquals(new Set(said), new Set(["ok", "busy"]));
+  assert(cluster.client(leader).ask({ op: "list" }).ok);
+});
+
 Deno.test("answerRequest() holds nothing any more for a transaction of which nobody knows what became of it", () => {
   const limits = { clientBytesMax: 400_000, replyBytesMax: 100_000, requestTimeoutMs: 1000 };
   const cluster = new SmallCluster("outcome unknown", { size: 1, limits });

@@ -10,7 +10,7 @@ import { Random } from "../../lib/chaos/random.ts";
 import type { Change, Command } from "../../lib/kv/command.ts";
 import { Store } from "../../lib/kv/store.ts";
 import { makeEntry } from "../../lib/raft/entry.ts";
-import type { Caller } from "../../lib/server/client_connection.ts";
+import type { Caller } from "../../lib/server/caller.ts";
 import { FrozenStates } from "../../lib/server/frozen_states.ts";
 import { StateMachine } from "../../lib/server/state_machine.ts";
 import { Watches } from "../../lib/server/watches.ts";

@@ -6,7 +6,7 @@
 
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
 import { makeEntry } from "../../lib/raft/entry.ts";
-import type { Caller } from "../../lib/server/client_connection.ts";
+import type { Caller } from "../../lib/server/caller.ts";
 import { FrozenStates } from "../../lib/server/frozen_states.ts";
 import { StateMachine } from "../../lib/server/state_machine.ts";
 import { Watches } from "../../lib/server/watches.ts";
