@@ -181,7 +181,8 @@ export class Cluster {
    * One bit of the newest snapshot of a node, which may be at work, is another one from now on, when the older one and
    * the log behind it can make up for that: nothing is lost then, but what is sent of it is bad.
    */
-  rotSnapshot({ server, durable, machine: { disk, name } }: Node, random: Random): void {
+  rotSnapshot({ server, durable, hasLost, machine: { disk, name } }: Node, random: Random): void {
+    if (hasLost) return; // what could make up for it may be what it has lost
     const { snapshot, lastIndex } = durable;
     const [older, newest] = disk.durableNames().filter((file) => file.startsWith("snapshots/")).slice(-2);
     const isInUse = server === null || server.raft.snapshot?.lastIncludedIndex === snapshot.index;

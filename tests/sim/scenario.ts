@@ -66,9 +66,7 @@ export function drawScenario(random: Random): Scenario {
   const timing = drawTiming(random.fork("timing"));
   const world = random.fork("world");
   const limits = drawLimits(random.fork("limits"));
-  // A slow loop with tiny slices applies less than clients that try again and again bring: it never comes to rest.
-  if (timing.eventLoopDelayMs > 0) limits.committedEntriesMax = Math.max(20, limits.committedEntriesMax);
-  return {
+  const scenario: Scenario = {
     nodes: Number(random.weighted({ "1": 5, "2": 3, "3": 50, "4": 4, "5": 34, "7": 4 })),
     timing,
     limits,
@@ -87,6 +85,11 @@ export function drawScenario(random: Random): Scenario {
     workload: drawWorkload(random.fork("workload")),
     faults: drawFaults(random.fork("faults"), timing),
   };
+  // A loop that is slow, or goes on late, with tiny slices applies less than clients that try again and again bring: it
+  // never comes to rest.
+  const isLate = timing.eventLoopDelayMs > 0 || scenario.world.clock.lateMsMax > 1;
+  if (isLate) limits.committedEntriesMax = Math.max(20, limits.committedEntriesMax);
+  return scenario;
 }
 
 function drawTiming(random: Random): Timing {
