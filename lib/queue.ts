@@ -25,9 +25,7 @@ export class Queue<Item> {
 
   /** The newest item. */
   get last(): Item | undefined {
-    return this.#size === 0
-      ? undefined
-      : this.#ring[(this.#start + this.#size - 1) & (this.#ring.length - 1)];
+    return this.#size === 0 ? undefined : this.at(this.#size - 1);
   }
 
   /** The item that has so many before it. */
@@ -64,7 +62,7 @@ export class Queue<Item> {
 
   /** All items, oldest first. */
   *[Symbol.iterator](): Generator<Item> {
-    for (let i = 0; i < this.#size; i++) yield this.#ring[(this.#start + i) & (this.#ring.length - 1)]!;
+    for (let i = 0; i < this.#size; i++) yield this.at(i)!;
   }
 
   #grow(): void {

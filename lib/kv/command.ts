@@ -16,10 +16,7 @@ export interface OnceOptions {
 }
 
 /** What a session knows a write by. */
-export interface Numbered {
-  session: string;
-  seq: number;
-}
+export type Numbered = Required<OnceOptions>;
 
 /** What must hold, and what is answered. */
 export interface WriteOptions extends OnceOptions {

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { Numbered } from "../kv/command.ts";
 import type { RequestError } from "./errors.ts";
 import { nearest } from "./nearest.ts";
 
@@ -102,7 +103,7 @@ export function choiceOf<Choice extends string>(
 }
 
 /** The session and number of a write: both, or neither (null). */
-export function sessionOf(fields: Fields): { session: string; seq: number } | null {
+export function sessionOf(fields: Fields): Numbered | null {
   const { session } = fields;
   const seq = integerOf(fields, "seq", { min: 1 });
   if (session === undefined && seq === undefined) return null;

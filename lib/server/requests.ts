@@ -104,9 +104,9 @@ export function answerRequest(
 
 function write({ id, command }: WriteRequest, { context, caller, answer, trace }: RequestCall): void {
   const { raft, machine, traces } = context;
-  const isLeader = raft.role === "leader";
+  if (raft.role !== "leader") return answer(errorReply(id, refusal("notLeader", context), trace?.report()));
   const copied = copiedBytes(command);
-  if (isLeader && copied > 0 && !caller.mayHold) {
+  if (copied > 0 && !caller.mayHold) {
     const error = busy("the clients of this node have as many answers to read as it holds", 50);
     return answer(errorReply(id, error, trace?.report()));
   }
@@ -123,7 +123,7 @@ function write({ id, command }: WriteRequest, { context, caller, answer, trace }
     };
     answer("ok" in outcome && hasLongValues(outcome) ? line : line());
   };
-  const numbered = isLeader ? numberOf(command) : null;
+  const numbered = numberOf(command);
   // The answer of a committed entry is true, although another node may lead by now.
   const known = numbered === null ? null : machine.store.answerTo(numbered);
   const place = known === null ? placeOf(command, { context, numbered, trace, onWritten }) : 0;
@@ -141,7 +141,7 @@ function hasLongValues(result: Result): boolean {
 }
 
 /**
- * Puts a command into the log, and returns its index, or why it was not taken. A session's write that waits already gets
+ * Puts a command into the leader's log, and returns its index, or why it was not taken. A session's write that waits already gets
  * no second entry: where answers take longer than clients wait, the log would else fill with what was sent again, and
  * then no answer comes in time any more.
  */
@@ -155,10 +155,9 @@ function placeOf(
   const { raft, pending, traces, clock } = context;
   const joined = numbered === null ? null : pending.joinWrite(numbered, raft.currentTerm, onWritten);
   if (joined !== null) return joined;
-  const isLeader = raft.role === "leader";
-  if (isLeader && context.isDiskFull()) return diskFull();
-  if (isLeader && needsLogTime(command)) command.logTime = context.expiry.logTime();
-  const place = isLeader && context.isOverloaded() ? "busy" : raft.propose(command);
+  if (context.isDiskFull()) return diskFull();
+  if (needsLogTime(command)) command.logTime = context.expiry.logTime();
+  const place = context.isOverloaded() ? "busy" : raft.propose(command);
   if (typeof place === "string") return refusal(place, context);
   if (trace !== null) traces.add(place.index, trace);
   pending.addWrite(place, { now: clock.now(), numbered }, onWritten);

@@ -128,12 +128,12 @@ export class SnapshotReader {
   }
 
   #takeLine(line: Uint8Array): string | null {
-    if (this.metadata !== null && this.#isDataLike(line)) {
-      this.#lines++;
+    const fields = unseal(line);
+    if (fields === null) {
+      if (this.metadata === null) return "the line is not whole";
+      this.#lines++; // it begins like a check and is none, so it belongs to the block, whose sum will tell
       return null;
     }
-    const fields = unseal(line);
-    if (fields === null) return "the line is not whole";
     const problem = this.metadata === null ? this.#takeHeader(fields) : this.#takeCheck(fields);
     if (problem === null) this.#blockAt = this.#lineAt + line.length;
     return problem;
@@ -142,11 +142,6 @@ export class SnapshotReader {
   /** Whether the next line begins as a check does: {"crc"... */
   #isCheckLike(): boolean {
     return this.#rest[this.#lineAt + 2] === 0x63;
-  }
-
-  /** A line that begins like a check and is none belongs to the block, whose sum will tell. */
-  #isDataLike(line: Uint8Array): boolean {
-    return unseal(line) === null;
   }
 
   #takeHeader(fields: Record<string, unknown>): string | null {

@@ -18,7 +18,7 @@ export const clients: Record<string, Mutant> = {
       from: "  const copied = copiedBytes(command);\n",
       to: "  const copied = copiedBytes(command);\n" +
         "  const at = machine.appliedIndex;\n" +
-        '  if (isLeader && command.op === "put") {\n' +
+        '  if (command.op === "put") {\n' +
         "    return answer(encodeReply(id, { ok: true, index: at, version: at }, undefined));\n  }\n",
     }],
   },
