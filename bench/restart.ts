@@ -79,7 +79,7 @@ async function writeSnapshot(
   store: Store,
   { metadata, clusterId }: { metadata: SnapshotMetadata; clusterId: string },
 ): Promise<void> {
-  const { keys, sessions, lines } = store.snapshot();
+  const { keys, sessions, blocks } = store.snapshot();
   const parts: Uint8Array[] = [];
   let offset = 0, bytes = 0;
   const flush = async (): Promise<void> => {
@@ -88,7 +88,7 @@ async function writeSnapshot(
     offset += bytes;
     parts.length = bytes = 0;
   };
-  for (const part of encodeSnapshot(metadata, { clusterId, keys, sessions }, lines())) {
+  for (const part of encodeSnapshot(metadata, { clusterId, keys, sessions }, blocks())) {
     parts.push(part);
     bytes += part.length;
     if (bytes >= flushBytes) await flush();

@@ -7,6 +7,7 @@
 
 import type { Change, Stored } from "./command.ts";
 import { boundsOf, fromSortable, type Range, toSortable } from "./key_order.ts";
+import type { Block, LineBuffer } from "./line_buffer.ts";
 import { OrderedMap } from "./ordered_map.ts";
 import { type Held, ValueHeap } from "./value_heap.ts";
 
@@ -253,9 +254,9 @@ export class Keys {
     return low < high ? this.#tree.count(low, high) : 0;
   }
 
-  /** All keys in order. Must not be changed meanwhile. */
-  all(): Generator<{ key: string } & Stored> {
-    return all(this.#tree, this.#heap);
+  /** All keys in order, as lines. They are taken from `lines` when these are full. Must not be changed meanwhile. */
+  blocks(lines: LineBuffer): Generator<Block> {
+    return blocks(lines, this.#tree, this.#heap);
   }
 
   /** The keys as they are, to be read at leisure. Takes no time: what changes later is copied before. */
@@ -286,9 +287,9 @@ export class FrozenKeys {
     return list(this.#tree, this.#heap, options);
   }
 
-  /** All keys in order. */
-  all(): Generator<{ key: string } & Stored> {
-    return all(this.#tree, this.#heap);
+  /** As `Keys.blocks` gave them at that moment. */
+  blocks(lines: LineBuffer): Generator<Block> {
+    return blocks(lines, this.#tree, this.#heap);
   }
 
   /** Nobody reads them any more. To be called once: until then, nothing that they show makes room for others. */
@@ -320,12 +321,18 @@ function list(tree: Tree, heap: ValueHeap, options: ListOptions): Page {
   return page;
 }
 
-function* all(tree: Tree, heap: ValueHeap): Generator<{ key: string } & Stored> {
+function* blocks(lines: LineBuffer, tree: Tree, heap: ValueHeap): Generator<Block> {
   for (const { keys, values } of tree.blocks()) {
     for (let i = 0; i < keys.length; i++) {
-      const key = fromSortable(keys[i]!);
-      const { value, version, expiresAt } = heap.get(values[i]!);
-      yield expiresAt === undefined ? { key, value, version } : { key, value, version, expiresAt };
+      const held = values[i]!, expiresAt = heap.expiresAt(held);
+      lines.plain('{"key":');
+      lines.string(fromSortable(keys[i]!));
+      lines.plain(',"value":');
+      heap.writeTo(lines, held);
+      lines.plain(`,"version":${heap.version(held)}`);
+      if (expiresAt !== Infinity) lines.plain(`,"expiresAt":${expiresAt}`);
+      lines.end("}");
+      if (lines.isFull) yield lines.take();
     }
   }
 }

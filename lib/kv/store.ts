@@ -7,10 +7,12 @@
  */
 
 import { assert } from "../assert.ts";
+import { decodeText } from "../bytes.ts";
 import { crc32, crcToHex } from "../crc32.ts";
 import type { Change, Command, Numbered, Result, Stamped, Stored, WriteCommand } from "./command.ts";
 import type { Range } from "./key_order.ts";
 import { type FrozenKeys, Keys, type ListOptions, type Page } from "./keys.ts";
+import { type Block, LineBuffer } from "./line_buffer.ts";
 import { Sessions } from "./sessions.ts";
 import { checkLine, type KeyLine, type SessionLine, type TimeLine } from "./snapshot_lines.ts";
 import { expiredKeysMax, writeNow } from "./writes.ts";
@@ -22,10 +24,10 @@ export interface StoreSnapshot {
   readonly keys: number;
   readonly sessions: number;
   /**
-   * Lines of JSON, without their end: one with the log time, one for each key in order, one for each session, the one
-   * not used for the longest time first. May be read at leisure, also in parts, while the store goes on.
+   * Lines of JSON: one with the log time, one for each key in order, one for each session, the one not used for the
+   * longest time first. May be read at leisure, also in parts, while the store goes on.
    */
-  lines(): Iterable<string>;
+  blocks(): Iterable<Block>;
   /** Nobody reads it any more. To be called once. */
   release(): void;
 }
@@ -123,7 +125,9 @@ export class Store {
       digest = crcToHex(crc32(encoder.encode(digest + line)));
     };
     add("kvapp");
-    for (const line of linesOf(this.#logTime, this.#keys, this.#sessions)) add(line);
+    for (const { bytes } of blocksOf(this.#logTime, this.#keys, this.#sessions)) {
+      for (const line of decodeText(bytes).trimEnd().split("\n")) add(line);
+    }
     return digest;
   }
 
@@ -146,7 +150,7 @@ export class Store {
       index: this.#index,
       keys: keys.size,
       sessions: sessions.size,
-      lines: () => linesOf(logTime, keys, sessions),
+      blocks: () => blocksOf(logTime, keys, sessions),
       release: () => keys.release(),
     };
   }
@@ -211,14 +215,20 @@ export class Store {
   }
 }
 
-function* linesOf(
+function* blocksOf(
   logTime: number,
-  keys: { all(): Iterable<unknown> },
+  keys: { blocks(lines: LineBuffer): Iterable<Block> },
   sessions: { lines(): Iterable<string> },
-): Generator<string> {
-  if (logTime > 0) yield JSON.stringify({ logTime });
-  for (const entry of keys.all()) yield JSON.stringify(entry);
-  yield* sessions.lines();
+): Generator<Block> {
+  const lines = new LineBuffer();
+  if (logTime > 0) lines.line(JSON.stringify({ logTime }));
+  yield* keys.blocks(lines);
+  for (const line of sessions.lines()) {
+    lines.line(line);
+    if (lines.isFull) yield lines.take();
+  }
+  const last = lines.take();
+  if (last.lines > 0) yield last;
 }
 
 const encoder = new TextEncoder();

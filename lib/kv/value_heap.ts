@@ -13,6 +13,7 @@
 import { assert } from "../assert.ts";
 import { decodeText, release } from "../bytes.ts";
 import type { Stored } from "./command.ts";
+import type { LineBuffer } from "./line_buffer.ts";
 
 /** Where a value is: the number of its slab, and the word in that at which its slot begins. */
 type Ref = number;
@@ -26,6 +27,7 @@ export const largeUnits = 4096;
 // A slot: four words of eight bytes, which are version, expiresAt (Infinity: it stays), birth (how many states had been
 // frozen when it was written) and length, all as numbers; then the value in UTF-8, of `length` bytes.
 const wordBytes = 8;
+const intsPerWord = 2;
 const headWords = 4;
 const expiresWord = 1;
 const birthWord = 2;
@@ -40,6 +42,7 @@ const emptyBytesMin = 32 << 20;
 
 interface Slab {
   readonly bytes: Uint8Array;
+  readonly ints: Int32Array;
   readonly words: Float64Array<ArrayBuffer>;
   readonly slotWords: number;
   /** The words at which empty slots begin. */
@@ -97,6 +100,14 @@ export class ValueHeap {
     const value = decodeText(bytes.subarray(from, from + words[at + lengthWord]!));
     const version = words[at]!, expiresAt = words[at + expiresWord]!;
     return expiresAt === Infinity ? { value, version } : { value, version, expiresAt };
+  }
+
+  /** Adds the value to a line. */
+  writeTo(lines: LineBuffer, held: Held): void {
+    if (typeof held === "object") return lines.string(held.value);
+    const { ints, words } = this.#slabOf(held);
+    const at = wordOf(held);
+    lines.stringOf(ints, (at + headWords) * intsPerWord, words[at + lengthWord]!);
   }
 
   /** The index of the write that made it. */
@@ -262,7 +273,8 @@ export class ValueHeap {
     const number = this.#numbers.pop() ?? this.#slabs.length;
     assert(number < slabsMax, "the values of a state have at most 16 GiB");
     const bytes = new Uint8Array(words.buffer);
-    this.#slabs[number] = { bytes, words, slotWords, empty, used: 0, openAt: 0 };
+    const ints = new Int32Array(words.buffer);
+    this.#slabs[number] = { bytes, ints, words, slotWords, empty, used: 0, openAt: 0 };
     this.#openOf(slotWords).push(number); // there was none
     this.#words += words.length;
   }

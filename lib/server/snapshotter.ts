@@ -178,7 +178,7 @@ export class Snapshotter {
     const state = machine.store.snapshot();
     const contents = { clusterId: this.#node.clusterId(), keys: state.keys, sessions: state.sessions };
     this.#restart();
-    this.#write(metadata, encodeSnapshot(metadata, contents, state.lines()), (error) => {
+    this.#write(metadata, encodeSnapshot(metadata, contents, state.blocks()), (error) => {
       state.release();
       if (error !== null) return this.#giveUp(error);
       this.#read(index, null, (reader, problem) => {

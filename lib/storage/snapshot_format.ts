@@ -20,8 +20,6 @@ import { isConfiguration } from "../raft/entry.ts";
 import type { SnapshotMetadata } from "../raft/types.ts";
 import { checkOrigin, formatVersion, isWhole, seal, unseal } from "./formats.ts";
 
-/** A block is closed when it has more UTF-16 units than this. */
-const blockUnits = 64 << 10;
 /** No block of an honest writer, whose longest line is a session's, comes near. */
 const blockBytesMax = 64 << 20;
 
@@ -32,37 +30,27 @@ export interface SnapshotContents {
   sessions: number;
 }
 
-const encoder = new TextEncoder();
 const newline = 10;
 
-/** The bytes of a snapshot, piece by piece, each a little more than a block. */
+/**
+ * The bytes of a snapshot, piece by piece, each a little more than a block. `blocks` are those of the state machine's
+ * lines, and each is looked at only until the next is asked for.
+ */
 export function* encodeSnapshot(
   metadata: SnapshotMetadata,
   contents: SnapshotContents,
-  lines: Iterable<string>,
+  blocks: Iterable<{ readonly bytes: Uint8Array; readonly lines: number }>,
 ): Generator<Uint8Array> {
   const { lastIncludedIndex: index, lastIncludedTerm: term, lastIncludedCrc } = metadata;
   const { configuration, configurationIndex } = metadata;
   const { clusterId, keys, sessions } = contents;
   const at = crcToHex(lastIncludedCrc);
   yield seal({ format: formatVersion, clusterId, index, term, at, configurationIndex, configuration });
-  let block: string[] = [];
-  let units = 0;
-  let blocks = 0;
-  const close = (): Uint8Array => {
-    const bytes = encoder.encode(block.join("\n") + "\n");
-    const check = seal({ block: ++blocks, lines: block.length, sum: crcToHex(crc32(bytes)) });
-    block = [];
-    units = 0;
-    return concat([bytes, check]);
-  };
-  for (const line of lines) {
-    block.push(line);
-    units += line.length;
-    if (units > blockUnits) yield close();
+  let count = 0;
+  for (const { bytes, lines } of blocks) {
+    yield concat([bytes, seal({ block: ++count, lines, sum: crcToHex(crc32(bytes)) })]);
   }
-  if (block.length > 0) yield close();
-  yield seal({ blocks, keys, sessions });
+  yield seal({ blocks: count, keys, sessions });
 }
 
 /** How far a reader has come. */

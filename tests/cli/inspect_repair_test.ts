@@ -7,6 +7,7 @@ import type { Entry, EntryKind, Member } from "../../lib/raft/types.ts";
 import { decodeState, type State } from "../../lib/storage/formats.ts";
 import { encodeSnapshot } from "../../lib/storage/snapshot_format.ts";
 import { Storage } from "../../lib/storage/storage.ts";
+import { blocksOf } from "../storage/snapshots.ts";
 import { type Ended, freePorts, kvapp, Running, withFolder } from "./processes.ts";
 
 const firstLog = "log/00000000000000000001.log";
@@ -80,7 +81,7 @@ async function withMade(
           `{"session":"2","forgotten":0,"answers":[[1,{"ok":true,"index":3,"version":3}]]}`,
         ];
         let offset = 0;
-        for (const bytes of encodeSnapshot(metadata, contents, lines)) {
+        for (const bytes of encodeSnapshot(metadata, contents, blocksOf(lines))) {
           await finish((done) => storage.snapshots.write(index, offset, bytes, done));
           offset += bytes.length;
         }

@@ -4,8 +4,19 @@
  * @module
  */
 
+import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { ClientCommand, TxnOperation } from "../../lib/kv/command.ts";
+import type { StoreSnapshot } from "../../lib/kv/store.ts";
+
+/** The lines of a state, without their ends. */
+export function* linesOf({ blocks }: Pick<StoreSnapshot, "blocks">): Generator<string> {
+  for (const { bytes, lines } of blocks()) {
+    const texts = new TextDecoder().decode(bytes).split("\n");
+    assertEquals([texts.pop(), texts.length], ["", lines]);
+    yield* texts;
+  }
+}
 
 /** Puts a key. */
 export function put(key: string, value: string, options: object = {}): ClientCommand {

@@ -4,7 +4,7 @@ import { AssertionFailed } from "../../lib/assert.ts";
 import type { Command, Result, TxnOperation } from "../../lib/kv/command.ts";
 import { allSessionsUnitsMax, answersMax, sessionsMax, sessionUnitsMax } from "../../lib/kv/sessions.ts";
 import { Store, type StoreSnapshot } from "../../lib/kv/store.ts";
-import { command, put, remove } from "./commands.ts";
+import { command, linesOf, put, remove } from "./commands.ts";
 
 const open: Command = { op: "session" };
 
@@ -36,7 +36,7 @@ function applied(...commands: Command[]): Subject {
 
 function restored(snapshot: StoreSnapshot): Subject {
   const store = new Store();
-  for (const line of snapshot.lines()) assertEquals(store.restoreLine(JSON.parse(line)), null, line);
+  for (const line of linesOf(snapshot)) assertEquals(store.restoreLine(JSON.parse(line)), null, line);
   assertEquals(store.finishRestore(snapshot.index), null);
   return new Subject(store, snapshot.index);
 }
@@ -61,7 +61,7 @@ Deno.test("Store.snapshot() gives a line a key in the order of their bytes, then
   );
   const snapshot = store.snapshot();
   const { index, keys, sessions } = snapshot;
-  assertEquals({ index, keys, sessions, lines: [...snapshot.lines()] }, {
+  assertEquals({ index, keys, sessions, lines: [...linesOf(snapshot)] }, {
     index: 7,
     keys: 3,
     sessions: 2,
@@ -85,15 +85,15 @@ Deno.test("Store.snapshot() stays as it was while keys are written and sessions 
   const subject = applied(open, open, put("a", "1"), put("b", "2"), numbered(1, put("c", "3")));
   const digest = subject.store.digest();
   const snapshot = subject.store.snapshot();
-  const before = [...snapshot.lines()];
-  const reading = snapshot.lines()[Symbol.iterator]();
+  const before = [...linesOf(snapshot)];
+  const reading = linesOf(snapshot)[Symbol.iterator]();
   assertEquals(reading.next().value, before[0]);
   const second = numbered(2, put("c", "4"));
   const [first] = subject.apply(numbered(1, put("c", "ignored")), second, second, remove("b"), put("a", "5"));
   assertEquals(first, { ok: true, index: 5, version: 5 });
   subject.apply(numbered(500, put("d", "6"))); // forgets the answers before
   subject.apply(...Array<Command>(sessionsMax).fill(open));
-  assertEquals([...snapshot.lines()], before);
+  assertEquals([...linesOf(snapshot)], before);
   assertEquals([before[0], ...{ [Symbol.iterator]: () => reading }], before);
   assertEquals(restored(snapshot).store.digest(), digest);
 });
@@ -102,11 +102,11 @@ Deno.test("Store.snapshot() of one moment and of the next are independent of eac
   const subject = applied(open);
   const snapshots = [1, 2, 3].map((seq) => {
     const snapshot = subject.store.snapshot();
-    const lines = [...snapshot.lines()];
+    const lines = [...linesOf(snapshot)];
     subject.apply(numbered(seq, put("a", String(seq))), numbered(seq + 10, put("b", "")));
     return { snapshot, lines };
   });
-  for (const { snapshot, lines } of snapshots) assertEquals([...snapshot.lines()], lines);
+  for (const { snapshot, lines } of snapshots) assertEquals([...linesOf(snapshot)], lines);
   assertEquals(new Set(snapshots.map(({ lines }) => lines.join("\n"))).size, 3);
 });
 
@@ -127,7 +127,7 @@ Deno.test("Store.restoreLine() makes a store that is equal and goes on equally, 
       const results = original.apply(...after); // the snapshot is read only when all this has changed the store
       const copy = restored(snapshot);
       assertEquals(copy.store.digest(), digest);
-      assertEquals([...copy.store.snapshot().lines()], [...snapshot.lines()]);
+      assertEquals([...linesOf(copy.store.snapshot())], [...linesOf(snapshot)]);
       assertEquals(copy.apply(...after), results);
       assertEquals(copy.store.digest(), original.store.digest());
     }),

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import type { Command } from "../../lib/kv/command.ts";
 import { Store } from "../../lib/kv/store.ts";
 import { expiredKeysMax } from "../../lib/kv/writes.ts";
-import { command, put, remove } from "./commands.ts";
+import { command, linesOf, put, remove } from "./commands.ts";
 
 /** A store after some commands, with indexes from 1. */
 function applied(...commands: Command[]): Store {
@@ -148,8 +148,9 @@ Deno.test("Store.snapshot() brings ends of keys and log time back, so that all g
       const store = applied(...before);
       store.takeChanges();
       const copy = new Store();
-      const { lines, index } = store.snapshot();
-      for (const line of lines()) assertEquals(copy.restoreLine(JSON.parse(line)), null);
+      const snapshot = store.snapshot();
+      const { index } = snapshot;
+      for (const line of linesOf(snapshot)) assertEquals(copy.restoreLine(JSON.parse(line)), null);
       if (index > 0) assertEquals(copy.finishRestore(index), null);
       for (const [i, command] of after.entries()) {
         const at = before.length + i + 1;

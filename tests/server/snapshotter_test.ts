@@ -11,6 +11,7 @@ import { encodeSnapshot } from "../../lib/storage/snapshot_format.ts";
 import { snapshotName } from "../../lib/storage/snapshot_files.ts";
 import { Life } from "../sim/scheduler.ts";
 import { concat } from "../storage/folder.ts";
+import { blocksOf } from "../storage/snapshots.ts";
 import { type Client, type Node, SmallCluster } from "./cluster.ts";
 
 /** Writes `count` keys, all of them answered. */
@@ -205,7 +206,7 @@ Deno.test("SnapshotFiles.recover() skips a snapshot that is whole and holds no s
       cluster.kill(node!);
       const notes = listenFor(cluster, `${name} is not whole`);
       const contents = { clusterId: null, keys: 1, sessions: 0 };
-      rot(cluster, node!, name, () => concat(...encodeSnapshot(snapshot, contents, [line])));
+      rot(cluster, node!, name, () => concat(...encodeSnapshot(snapshot, contents, blocksOf([line]))));
       node!.machine.restart();
       assertEquals([node!.stopped, newest(node!)], [null, older]);
       assertMatch(notes.join(), said);
@@ -256,7 +257,7 @@ function ofSize(bytes: number, metadata: SnapshotMetadata, line: string, { machi
   const { clusterId } = JSON.parse(new TextDecoder().decode(machine.disk.durable("state.json")!));
   const padded = (length: number): Uint8Array => {
     const lines = [`{"key":"0","value":"${"p".repeat(length)}","version":3}`, line];
-    return concat(...encodeSnapshot(metadata, { clusterId, keys: 2, sessions: 0 }, lines));
+    return concat(...encodeSnapshot(metadata, { clusterId, keys: 2, sessions: 0 }, blocksOf(lines)));
   };
   return padded(bytes - padded(0).length);
 }

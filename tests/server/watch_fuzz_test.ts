@@ -14,6 +14,7 @@ import type { Caller } from "../../lib/server/caller.ts";
 import { FrozenStates } from "../../lib/server/frozen_states.ts";
 import { StateMachine } from "../../lib/server/state_machine.ts";
 import { Watches } from "../../lib/server/watches.ts";
+import { linesOf } from "../kv/commands.ts";
 
 // Some begin with others, or differ from them in the last byte of a character only.
 const keys = ["a", "ab", "abc", "a\0", "\u00e4", "\u00e4b", "\u{1f600}", "\u{1f601}", "\ufffd", "\uffff"];
@@ -163,7 +164,7 @@ class Watched {
     let index = this.#machine.appliedIndex;
     for (let left = 1 + this.#random.below(3); left > 0; left--) this.#note(++index, this.#onePut());
     const store = new Store();
-    for (const line of this.#truth.snapshot().lines()) {
+    for (const line of linesOf(this.#truth.snapshot())) {
       assertEquals(store.restoreLine(JSON.parse(line)), null);
     }
     assertEquals(store.finishRestore(index), null);

@@ -123,7 +123,7 @@ function makeFolder(): Folder {
     configurationIndex: 1,
   };
   const contents = { clusterId: identity.clusterId, keys: state.keys, sessions: state.sessions };
-  folder.put(snapshotName(snapshotIndex), concat(...encodeSnapshot(metadata, contents, state.lines())));
+  folder.put(snapshotName(snapshotIndex), concat(...encodeSnapshot(metadata, contents, state.blocks())));
   return folder;
 }
 

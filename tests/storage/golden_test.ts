@@ -11,7 +11,9 @@ import type { SnapshotMetadata } from "../../lib/raft/types.ts";
 import { snapshotName } from "../../lib/storage/snapshot_files.ts";
 import { encodeSnapshot, SnapshotReader } from "../../lib/storage/snapshot_format.ts";
 import { FolderError, type Recovered, Storage } from "../../lib/storage/storage.ts";
+import { linesOf } from "../kv/commands.ts";
 import { concat, Folder, identity, logName, recover, stateName, write } from "./folder.ts";
+import { blocksOf } from "./snapshots.ts";
 
 const at = new URL("./golden/format_1/", import.meta.url);
 const golden = (name: string): Uint8Array => Deno.readFileSync(new URL(name, at));
@@ -92,9 +94,9 @@ Deno.test("encodeSnapshot() leaves the very bytes of the snapshot of format 1, a
   assertEquals(reader.take(bytes), "whole");
   assertEquals(store.finishRestore(3), null);
   assertEquals(store.get("grüße"), { value: "two\nlines", version: 3 });
-  assertEquals([...store.snapshot().lines()], lines);
+  assertEquals([...linesOf(store.snapshot())], lines);
   const contents = { clusterId: identity.clusterId, keys: 1, sessions: 1 };
   assertEquals(reader.contents, contents);
   assert(reader.metadata !== null);
-  assertEquals(concat(...encodeSnapshot(reader.metadata, contents, lines)), bytes);
+  assertEquals(concat(...encodeSnapshot(reader.metadata, contents, blocksOf(lines))), bytes);
 });

@@ -9,7 +9,7 @@ import { sealLine } from "../../lib/raft/entry.ts";
 import { encodeSnapshot, type Reading, SnapshotReader } from "../../lib/storage/snapshot_format.ts";
 import { FolderError } from "../../lib/storage/storage.ts";
 import { concat, entriesAfter, identity } from "./folder.ts";
-import { metadataAt, reworded, snapshotAt, stateLines } from "./snapshots.ts";
+import { blocksOf, metadataAt, reworded, snapshotAt, stateLines } from "./snapshots.ts";
 
 const log = entriesAfter(null, { count: 9, term: 2 });
 const metadata = metadataAt(log, 7);
@@ -54,7 +54,7 @@ const mixed = [
 
 Deno.test("SnapshotReader.take() reads what encodeSnapshot() wrote, however the bytes come", () => {
   for (const all of [mixed, mixed.slice(-4)]) {
-    const bytes = concat(...encodeSnapshot(metadata, contents, all));
+    const bytes = concat(...encodeSnapshot(metadata, contents, blocksOf(all)));
     for (const pieceBytes of all === mixed ? [1000, 4096, 65_536, 100_000, bytes.length] : [1, 2, 7]) {
       const { reading, reader, lines } = read(bytes, { pieceBytes });
       const { clusterId } = identity;
@@ -66,17 +66,17 @@ Deno.test("SnapshotReader.take() reads what encodeSnapshot() wrote, however the 
 });
 
 Deno.test("encodeSnapshot() closes a block when it is large, and hands out no piece that is much larger", () => {
-  const pieces = [...encodeSnapshot(metadata, contents, mixed)];
+  const pieces = [...encodeSnapshot(metadata, contents, blocksOf(mixed))];
   assertEquals(pieces.length, 6, "a header, four blocks, the last line");
   for (const { length } of pieces) assert(length < 75_000, `${length} bytes`);
 });
 
 Deno.test("encodeSnapshot() writes an empty state, and a line of any length", () => {
-  const none = concat(...encodeSnapshot(metadata, { ...contents, clusterId: null }, []));
+  const none = concat(...encodeSnapshot(metadata, { ...contents, clusterId: null }, blocksOf([])));
   const { reading, reader, lines } = read(none);
   assertEquals([reading, reader.clusterId, lines], ["whole", null, []]);
   const long = stateLines(3, 300_000); // longer than a piece on the wire
-  const bytes = concat(...encodeSnapshot(metadata, contents, long));
+  const bytes = concat(...encodeSnapshot(metadata, contents, blocksOf(long)));
   assertEquals(read(bytes, { pieceBytes: 128 << 10 }).lines, long);
 });
 
@@ -104,7 +104,7 @@ function linesOf(bytes: Uint8Array): Uint8Array[] {
 }
 
 Deno.test("SnapshotReader.take() refuses blocks that were lost, doubled, swapped or changed, and wrong counts", () => {
-  const bytes = concat(...encodeSnapshot(metadata, contents, stateLines(40, 5000)));
+  const bytes = concat(...encodeSnapshot(metadata, contents, blocksOf(stateLines(40, 5000))));
   const lines = linesOf(bytes);
   const checks = lines.flatMap((line, at) => new TextDecoder().decode(line).includes(`"block":`) ? [at] : []);
   assert(checks.length >= 3);
@@ -159,7 +159,7 @@ Deno.test("SnapshotReader.take() throws for a snapshot of a newer version", () =
 });
 
 Deno.test("SnapshotReader.take() hands on no line of a block that is not whole, and stops at what is found wrong", () => {
-  const bytes = concat(...encodeSnapshot(metadata, contents, stateLines(40, 5000)));
+  const bytes = concat(...encodeSnapshot(metadata, contents, blocksOf(stateLines(40, 5000))));
   const half = read(bytes.subarray(0, 100_000)).lines.length;
   assert(half > 10 && half < 15, `${half} lines: those of the first block`);
   const taken: unknown[] = [];

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { type Block, LineBuffer } from "../../lib/kv/line_buffer.ts";
 import { sealLine } from "../../lib/raft/entry.ts";
 import type { InstallSnapshot } from "../../lib/raft/messages.ts";
 import type { Entry, SnapshotMetadata, Write } from "../../lib/raft/types.ts";
@@ -32,6 +33,17 @@ export function stateLines(count: number, size = 10): string[] {
   );
 }
 
+/** Lines of a state machine as a snapshot takes them. */
+export function* blocksOf(lines: Iterable<string>): Generator<Block> {
+  const buffer = new LineBuffer();
+  for (const line of lines) {
+    buffer.line(line);
+    if (buffer.isFull) yield buffer.take();
+  }
+  const last = buffer.take();
+  if (last.lines > 0) yield last;
+}
+
 /** The bytes of that snapshot. */
 export function snapshotAt(
   log: readonly Entry[],
@@ -40,7 +52,7 @@ export function snapshotAt(
     {},
 ): Uint8Array {
   const contents = { clusterId, keys: lines.length, sessions: 0 };
-  return concat(...encodeSnapshot(metadataAt(log, index), contents, lines));
+  return concat(...encodeSnapshot(metadataAt(log, index), contents, blocksOf(lines)));
 }
 
 /** Puts snapshots of these entries into a folder that nobody uses. */

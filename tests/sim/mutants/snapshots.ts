@@ -94,8 +94,8 @@ export const snapshots: Record<string, Mutant> = {
     classes: ["BN7"],
     changes: [{
       file: "lib/kv/store.ts",
-      from: "lines: () => linesOf(logTime, keys, sessions),",
-      to: "lines: () => linesOf(logTime, keys, { lines: () => [] }),",
+      from: "blocks: () => blocksOf(logTime, keys, sessions),",
+      to: "blocks: () => blocksOf(logTime, keys, { lines: () => [] }),",
     }],
   },
   "snapshot-forgets-ends": {
