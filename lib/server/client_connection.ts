@@ -11,6 +11,7 @@ import type { Connection } from "../io/io.ts";
 import { httpAnswer, isHttp, parseRequest } from "../protocol/client_protocol.ts";
 import { busy, errorReply, idleTooLong, lineTooLong, lineTooSlow } from "../protocol/errors.ts";
 import { LineSplitter, type Splitting } from "../protocol/lines.ts";
+import { Queue } from "../queue.ts";
 import type { Caller, OnRequest } from "./caller.ts";
 import type { Limits } from "./options.ts";
 import type { Turns, Worker } from "./turns.ts";
@@ -73,7 +74,9 @@ export class Client implements Caller, Worker {
   readonly #owner: ClientOwner;
   readonly #splitter: LineSplitter;
   /** Replies in the order of their requests; the first ones may be missing still. */
-  #slots: Slot[] = [];
+  readonly #slots = new Queue<Slot>();
+  /** Characters of the replies that are lines and wait, most often for one before them. */
+  #waitingUnits = 0;
   #linesTaken = 0;
   /** Nothing more is read; the connection closes when the last reply is sent. */
   #isEnding = false;
@@ -121,7 +124,7 @@ export class Client implements Caller, Worker {
     if (now - this.#activeAt < idleMs) return;
     if (this.#connection.bufferedBytes > 0) this.destroy(); // it does not read
     else if (this.watches > 0) return;
-    else if (this.#slots.length === 0 && !this.#isEnding) {
+    else if (this.#slots.size === 0 && !this.#isEnding) {
       this.#end(errorReply(undefined, idleTooLong(idleMs)));
     }
   }
@@ -152,22 +155,22 @@ export class Client implements Caller, Worker {
   }
 
   #flush(): void {
-    let sent = 0, text = "";
-    while (!this.#owner.turns.isOver(this) && this.#hasRoom && sent < this.#slots.length) {
-      const { line } = this.#slots[sent]!;
+    let text = "";
+    while (!this.#owner.turns.isOver(this) && this.#hasRoom) {
+      const line = this.#slots.first?.line ?? null;
       if (line === null) break;
       if (typeof line !== "string" && this.#owner.isOverfull()) {
         this.#owner.onDeferred();
         break;
       }
+      this.#slots.shift();
+      if (typeof line === "string") this.#waitingUnits -= line.length;
       text += typeof line === "string" ? line : line();
-      sent++;
-      if (text.length < pieceUnits && sent < this.#slots.length) continue;
+      if (text.length < pieceUnits) continue;
       this.#send(text);
       text = "";
     }
     if (text.length > 0) this.#send(text);
-    this.#slots.splice(0, sent);
     if (this.#isDone) this.close();
     else this.#resume();
   }
@@ -175,12 +178,12 @@ export class Client implements Caller, Worker {
   /** All that came is answered, and more may come. */
   get #isIdle(): boolean {
     const isOpen = !this.#isEnding && !this.inputEnded && !this.#isPaused;
-    return isOpen && this.#slots.length === 0 && this.#splitter.isAtRest;
+    return isOpen && this.#slots.size === 0 && this.#splitter.isAtRest;
   }
 
   /** Nothing more comes from the client, and nothing more goes to it. */
   get #isDone(): boolean {
-    return this.#isEnding && this.#slots.length === 0 && (this.watches === 0 || !this.inputEnded);
+    return this.#isEnding && this.#slots.size === 0 && (this.watches === 0 || !this.inputEnded);
   }
 
   get hasRoom(): boolean {
@@ -239,7 +242,7 @@ export class Client implements Caller, Worker {
   #count(): void {
     if (this.#isGone) return;
     const { bufferedBytes: unread } = this.#connection;
-    const bytes = unread + this.#splitter.bufferedBytes + this.#heldBytes;
+    const bytes = unread + this.#splitter.bufferedBytes + this.#heldBytes + this.#waitingUnits;
     this.#owner.onBuffered(bytes - this.#counted.bytes, unread - this.#counted.unread);
     this.#counted.bytes = bytes;
     this.#counted.unread = unread;
@@ -252,8 +255,9 @@ export class Client implements Caller, Worker {
   }
 
   get #isFull(): boolean {
-    return this.#slots.length >= this.#limits.requestsInFlightMax || !this.#hasRoom ||
-      this.#owner.turns.isOver(this);
+    if (this.#slots.size >= this.#limits.requestsInFlightMax || !this.#hasRoom) return true;
+    const isTooMuch = this.#waitingUnits > shareBytes && this.#owner.isCrowded();
+    return isTooMuch || this.#owner.turns.isOver(this);
   }
 
   #onData(bytes: Uint8Array): void {
@@ -321,12 +325,15 @@ export class Client implements Caller, Worker {
     this.#lineBeganAt = null;
     this.#splitter.clear();
     this.#count();
-    this.#slots.push({ line });
-    this.#owner.onAnswered();
+    const slot: Slot = { line: null };
+    this.#slots.push(slot);
+    this.#answer(slot, line);
   }
 
   #answer(slot: Slot, line: string | (() => string)): void {
     slot.line = line;
+    if (typeof line === "string") this.#waitingUnits += line.length;
+    if (this.#waitingUnits > shareBytes) this.#count();
     if (!this.#isGone) this.#owner.onAnswered();
   }
 }

@@ -118,3 +118,28 @@ Deno.test("Client.push() of what nobody reads keeps little else in memory", () =
   for (const { byteLength } of buffers) kept += byteLength;
   assertLess(kept, 2 * deaf.bufferedBytes);
 });
+
+Deno.test("Client.onData() takes no more requests of who has too many answers behind one that is not there yet, and then the rest", () => {
+  const bench = new Bench({ clientBytesMax: 200_000 });
+  const near = bench.accept();
+  near.onData(ping);
+  const first = bench.answers.shift()!;
+  let taken = 0;
+  for (let i = 0; i < 100; i++) {
+    near.onData(ping);
+    while (bench.answers.length > 0) {
+      bench.answer("x".repeat(9999) + "\n");
+      taken++;
+    }
+  }
+  assertEquals([taken, near.sent.length], [22, 0], "200 kB, and what shows that it is more");
+  first("first\n");
+  bench.connections.flush();
+  while (near.bufferedBytes > 0 || bench.answers.length > 0) {
+    near.drain();
+    if (bench.answers.length > 0) bench.answer("last\n");
+  }
+  const text = near.sent.map((bytes) => new TextDecoder().decode(bytes)).join("");
+  const lines = text.split("\n").map((line) => line.slice(0, 5));
+  assertEquals(lines, ["first", ...Array(22).fill("xxxxx"), ...Array(78).fill("last"), ""]);
+});
