@@ -37,6 +37,17 @@ export function baseOf(snapshot: SnapshotMetadata | null): LogBase {
 /** A configuration, and the index of its entry. */
 type InForce = Pick<LogBase, "configuration" | "configurationIndex">;
 
+/** Where the lines of old entries are read again. */
+export interface OldEntries {
+  /** Lines of applied entries, in bytes, that stay in memory. */
+  memoryBytes: number;
+  /**
+   * Entries from `first` on, at least one, of those up to `last`: about as many as have `bytesMax` bytes. Asked only for
+   * durable ones. What it throws comes out of `Raft.takeReady` or `Raft.entryAt`.
+   */
+  read(first: number, last: number, bytesMax: number): readonly Entry[];
+}
+
 /** So many entries at least are packed together. */
 const packedTogether = 16;
 
@@ -45,13 +56,16 @@ export class Log {
   #base: LogBase;
   /** Those behind the base that are only kept for others. */
   #packed = new PackedEntries();
+  readonly #old: OldEntries | null;
   /** Those behind these. */
   #entries: Entry[] = [];
   /** The configurations and the indexes of their entries, ascending. */
   #configurations: InForce[] = [];
 
-  constructor(entries: readonly Entry[] = [], base: LogBase = noBase) {
+  /** `old`: from where entries can be read whose lines were forgotten; null: nowhere. */
+  constructor(entries: readonly Entry[] = [], base: LogBase = noBase, old: OldEntries | null = null) {
     this.#base = base;
+    this.#old = old;
     for (const entry of entries) this.append(entry);
   }
 
@@ -73,7 +87,8 @@ export class Log {
   /** The entry at `index`, or undefined outside of the log. */
   at(index: number): Entry | undefined {
     if (!this.#isPacked(index)) return this.#entries[index - this.#packedIndex - 1];
-    return Number.isInteger(index) ? this.#packed.at(index) : undefined;
+    if (!Number.isInteger(index)) return undefined;
+    return index < this.#packed.firstLine ? this.#readOld(index, 1)[0] : this.#packed.at(index);
   }
 
   /** Term of the entry at `index`, which must be in the log or its base; 0 at index 0. */
@@ -88,11 +103,6 @@ export class Log {
     return this.#isPacked(index) ? this.#packed.crcAt(index) : this.#known(index).crc;
   }
 
-  /** Bytes of the line of the entry at `index`, which must be in the log. */
-  bytesAt(index: number): number {
-    return this.#isPacked(index) ? this.#packed.bytesAt(index) : this.#known(index).line.length;
-  }
-
   /** The entries from `first` to `last`, both included. */
   slice(first: number, last: number): Entry[] {
     assert(
@@ -100,7 +110,7 @@ export class Log {
       () => `entry ${first} is still in the log, which begins behind ${this.#base.index}`,
     );
     const packed: Entry[] = [];
-    for (let i = first; i <= last && this.#isPacked(i); i++) packed.push(this.#packed.at(i));
+    for (let i = first; i <= last && this.#isPacked(i); i++) packed.push(this.at(i)!);
     const behind = this.#packedIndex;
     const entries = this.#entries.slice(Math.max(0, first - behind - 1), Math.max(0, last - behind));
     return packed.length === 0 ? entries : packed.concat(entries);
@@ -108,13 +118,25 @@ export class Log {
 
   /** Entries from `first` on, up to about `bytesMax` bytes of lines but at least one if there is one. */
   sliceBytes(first: number, bytesMax: number): { entries: Entry[]; bytes: number } {
+    const old: Entry[] = [];
     let end = first, bytes = 0;
+    while (this.#isPacked(end) && end < this.#packed.firstLine) {
+      for (const entry of this.#readOld(end, bytesMax - bytes)) {
+        const { length } = entry.line;
+        if (bytes > 0 && bytes + length > bytesMax) return { entries: old, bytes };
+        old.push(entry);
+        bytes += length;
+        end++;
+      }
+    }
+    first = end;
     for (; end <= this.lastIndex; end++) {
-      const length = this.bytesAt(end);
+      const length = this.#bytesAt(end);
       if (bytes > 0 && bytes + length > bytesMax) break;
       bytes += length;
     }
-    return { entries: this.slice(first, end - 1), bytes };
+    const entries = this.slice(first, end - 1);
+    return { entries: old.length === 0 ? entries : old.concat(entries), bytes };
   }
 
   /** Adds the next entry, which must continue index, term and chain. */
@@ -136,6 +158,11 @@ export class Log {
     if (count < packedTogether) return; // few at a time would cost more than it saves
     for (let i = 0; i < count; i++) this.#packed.add(this.#entries[i]!);
     this.#entries = this.#entries.slice(count);
+  }
+
+  /** The entries up to `index` are durable: what need not be in memory of those that are packed is forgotten. */
+  forgetLines(index: number): void {
+    if (this.#old !== null) this.#packed.forgetLines(index, this.#old.memoryBytes);
   }
 
   /** Removes the entry at `index` and all behind it. */
@@ -219,6 +246,17 @@ export class Log {
   /** The last entry that is packed, or that of the base. */
   get #packedIndex(): number {
     return Math.max(this.#base.index, this.#packed.lastIndex);
+  }
+
+  #readOld(first: number, bytesMax: number): readonly Entry[] {
+    const last = Math.min(this.#packed.firstLine - 1, this.#packed.lastIndex);
+    const entries = this.#old!.read(first, last, bytesMax);
+    assert(entries[0]?.crc === this.#packed.crcAt(first), () => `entry ${first} is read as it was`);
+    return entries;
+  }
+
+  #bytesAt(index: number): number {
+    return this.#isPacked(index) ? this.#packed.bytesAt(index) : this.#known(index).line.length;
   }
 
   #isPacked(index: number): boolean {

@@ -1,45 +1,72 @@
 /**
  * Entries of which only the lines are kept. Once an entry is applied, nothing but a follower that lags behind, or an
- * election, asks for it again; but it stays in memory until a snapshot makes it unnecessary. As lines in a queue of
- * bytes, a hundred thousand entries are nothing to the garbage collector instead of a million objects.
+ * election, asks for it again; but it stays in the log until a snapshot makes it unnecessary. As lines in a queue of
+ * bytes, a hundred thousand entries are nothing to the garbage collector instead of a million objects; and lines that
+ * are on the disk need not stay in memory at all.
  *
  * @module
  */
 
 import { assert } from "../assert.ts";
 import { ByteQueue } from "../byte_queue.ts";
-import { crcOfLine, decodeEntry, entryLines } from "./entry.ts";
+import { decodeEntry, entryLines } from "./entry.ts";
 import type { Entry } from "./types.ts";
 
 /** Consecutive entries. */
 export class PackedEntries {
-  /** Numbered by index. */
+  /** Of the newest ones; numbered by index. */
   readonly #lines = new ByteQueue();
+  #bytes = 0;
+  /** Of all. */
+  #crcs: number[] = [];
+  /** Index of the first one. */
+  #first = 1;
   /** The terms and where they begin, ascending. */
   #terms: { term: number; first: number }[] = [];
 
   /** Index of the last entry; 0: there is none. */
   get lastIndex(): number {
-    return this.#lines.first === this.#lines.end ? 0 : this.#lines.end - 1;
+    return this.#crcs.length === 0 ? 0 : this.#first + this.#crcs.length - 1;
+  }
+
+  /** Index of the first entry whose line is here; behind the last one when none is. */
+  get firstLine(): number {
+    return this.#lines.first;
   }
 
   /** Adds an entry, which must follow the last one. */
-  add({ index, term, line }: Entry): void {
+  add({ index, term, crc, line }: Entry): void {
     const { lastIndex } = this;
     assert(lastIndex === 0 || index === lastIndex + 1, () => `entry ${index} follows ${lastIndex}`);
-    if (lastIndex === 0) this.#lines.restart(index);
+    if (lastIndex === 0) {
+      this.#first = index;
+      this.#lines.restart(index);
+    }
+    this.#crcs.push(crc);
     this.#lines.add(line);
+    this.#bytes += line.length;
     if (this.#terms.at(-1)?.term !== term) this.#terms.push({ term, first: index });
   }
 
   /** Forgets the entries up to `index`. */
   dropUpTo(index: number): void {
-    this.#lines.dropBefore(Math.min(index + 1, this.#lines.end));
+    this.#forgetBefore(Math.min(index + 1, this.#lines.end));
+    this.#crcs = this.#crcs.slice(Math.max(0, index + 1 - this.#first));
+    this.#first = Math.max(this.#first, index + 1);
     const kept = this.#terms.findLastIndex(({ first }) => first <= index + 1);
     this.#terms = this.lastIndex === 0 ? [] : this.#terms.slice(Math.max(0, kept));
   }
 
-  /** The entry at `index`, which must be here, made anew. */
+  /** Forgets the oldest lines up to that of the entry `index`, while there are more than `bytesMax` bytes of them. */
+  forgetLines(index: number, bytesMax: number): void {
+    let before = this.#lines.first, bytes = this.#bytes;
+    while (bytes > bytesMax && before <= index && before < this.#lines.end) {
+      bytes -= this.#lines.lengthAt(before++);
+    }
+    this.#forgetBefore(before);
+  }
+
+  /** The entry at `index`, whose line must be here, made anew. */
   at(index: number): Entry {
     const entry = decodeEntry(entryLines.copy(this.#lines.at(index)));
     assert(typeof entry !== "string", "what was an entry still is");
@@ -53,11 +80,16 @@ export class PackedEntries {
 
   /** Its checksum. */
   crcAt(index: number): number {
-    return crcOfLine(this.#lines.at(index));
+    return this.#crcs[index - this.#first]!;
   }
 
-  /** Bytes of its line. */
+  /** Bytes of its line, which must be here. */
   bytesAt(index: number): number {
     return this.#lines.lengthAt(index);
+  }
+
+  #forgetBefore(index: number): void {
+    for (let i = this.#lines.first; i < index; i++) this.#bytes -= this.#lines.lengthAt(i);
+    if (index > this.#lines.first) this.#lines.dropBefore(index);
   }
 }

@@ -164,11 +164,6 @@ export class Raft {
     return this.#state.log.at(index);
   }
 
-  /** Bytes of the line of the entry at `index`, which must be in the log. */
-  entryBytes(index: number): number {
-    return this.#state.log.bytesAt(index);
-  }
-
   /** Term of the entry at `index`; null when it is neither in the log nor right before it. */
   termAt(index: number): number | null {
     const { log } = this.#state;
@@ -266,6 +261,11 @@ export class Raft {
    */
   compact(index: number): void {
     compact(this.#state, index);
+  }
+
+  /** The entries up to `index` are durable here: those that were applied need not stay in memory (`RaftOptions.oldEntries`). */
+  forgetLines(index: number): void {
+    this.#state.log.forgetLines(index);
   }
 
   /** Whether a snapshot that came is the one that its sender announced. */

@@ -6,7 +6,7 @@
  */
 
 import { assert } from "../assert.ts";
-import { baseOf, Log } from "./log.ts";
+import { baseOf, Log, type OldEntries } from "./log.ts";
 import type { InstallSnapshot, Message } from "./messages.ts";
 import type { Progress } from "./progress.ts";
 import { cancelForwardedReads, cancelLeaderReads, type ForwardedReads, type LeaderReads } from "./reads.ts";
@@ -39,6 +39,8 @@ export interface RaftOptions {
   committedEntriesMax: number;
   /** A number from 0 (inclusive) to 1 (exclusive); `Math.random` will do. */
   random(): number;
+  /** From where old entries can be read; absent: all of the log stays in memory. */
+  oldEntries?: OldEntries;
 }
 
 /** Follows a leader, or waits for one. */
@@ -154,7 +156,7 @@ export function newState(options: RaftOptions, recovered: RecoveredState): State
   assert(min > options.heartbeatTicks, "an election timeout is longer than the time between heartbeats");
   assert(max > min, "election timeouts are drawn from a range, or votes split for ever");
   const { hardState, snapshot } = recovered;
-  const log = new Log(recovered.entries, baseOf(snapshot));
+  const log = new Log(recovered.entries, baseOf(snapshot), options.oldEntries);
   const state: State = {
     options,
     log,

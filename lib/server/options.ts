@@ -63,8 +63,10 @@ export interface Limits {
   segmentBytesMax: number;
   /** Log since the last snapshot, after which the next one is taken; more while the snapshot itself is larger. */
   snapshotLogBytes: number;
-  /** Log before the newest snapshot that stays in memory, for followers that are a little behind. */
+  /** Log before the newest snapshot that is kept for followers that are a little behind. */
   trailingBytes: number;
+  /** Log that is kept in memory of what was applied and is on the disk. */
+  logMemoryBytes: number;
   /** Entries since the last snapshot, a number, after which the next one is taken. */
   snapshotEntries: number;
   /** What changed lately, kept for watches. */
@@ -95,6 +97,7 @@ export const defaultLimits: Limits = {
   segmentBytesMax: defaultSegmentBytesMax,
   snapshotLogBytes: 32 << 20,
   trailingBytes: 8 << 20,
+  logMemoryBytes: 8 << 20,
   snapshotEntries: 250_000,
   watchHistoryBytes: 32 << 20,
   watchesMax: 1024,

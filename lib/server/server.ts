@@ -13,7 +13,7 @@ import { describeMessage } from "../protocol/peer_protocol.ts";
 import type { Message } from "../raft/messages.ts";
 import { Raft } from "../raft/raft.ts";
 import type { Entry, Ready } from "../raft/types.ts";
-import { Storage } from "../storage/storage.ts";
+import { FolderError, Storage } from "../storage/storage.ts";
 import { Clients } from "./clients.ts";
 import { LogWriter } from "./log_writer.ts";
 import { DiskWatch } from "./disk_watch.ts";
@@ -24,7 +24,7 @@ import { PeerLinks } from "./peer_links.ts";
 import { Rounds } from "./rounds.ts";
 import { Snapshotter } from "./snapshotter.ts";
 import { StateMachine } from "./state_machine.ts";
-import { describeRole, statusReply } from "./status.ts";
+import { RoleJournal, statusReply } from "./status.ts";
 
 /** One node. */
 export class Server {
@@ -46,9 +46,8 @@ export class Server {
   #joining: Joining | null = null;
   readonly #machine: StateMachine;
   readonly #rounds: Rounds;
+  readonly #roles: RoleJournal;
   #isPumping = false;
-  /** What the journal said last about who leads. */
-  #reportedRole = "";
   #closing: { deadline: number; dones: (() => void)[] } | null = null;
   /** Nothing is taken, said or written any more. */
   #isOver = false;
@@ -62,6 +61,7 @@ export class Server {
     this.#options = options;
     this.#io = io;
     this.#startedAt = io.clock.now();
+    this.#roles = new RoleJournal((text) => options.log("info", text));
     this.#rounds = new Rounds(io.clock, options.timing.eventLoopDelayMs, () => this.#pump());
     this.#machine = new StateMachine(options.limits.watchHistoryBytes);
     this.#storage = new Storage(io.disk, options.limits);
@@ -70,7 +70,10 @@ export class Server {
     for (const note of recovered.notes) options.log("info", note);
     const identity = nextIdentity(options, io, recovered);
     if (recovered.damage !== null) options.log("error", describeDamage(recovered.damage));
-    this.raft = new Raft(raftOptions(options, identity.incarnation, () => io.random()), recovered);
+    const read = this.#storage.readEntries.bind(this.#storage);
+    const oldEntries = { memoryBytes: options.limits.logMemoryBytes, read };
+    const core = raftOptions(options, identity.incarnation, () => io.random());
+    this.raft = new Raft({ ...core, oldEntries }, recovered);
     this.#identity = new NodeIdentity(options, io, { raft: this.raft, identity, storage: this.#storage });
     this.#snapshotter = new Snapshotter(options, io, {
       raft: this.raft,
@@ -161,7 +164,6 @@ export class Server {
 
   /** The folder is ready: speak. */
   #start(): void {
-    const { clock } = this.#io;
     this.#links = new PeerLinks(this.#options, this.#io, {
       configurationIndex: () => this.raft.configurationIndex,
       hello: () => this.#identity.hello(!this.#writer.isFull),
@@ -183,7 +185,7 @@ export class Server {
       wake: () => this.#wake(),
       stop: (error) => this.#stop(error),
     });
-    this.#timers.push(clock.every(tickMs(this.#options), () => this.#onTick()));
+    this.#timers.push(this.#io.clock.every(tickMs(this.#options), () => this.#onTick()));
     this.#joining.takeFoundingStep();
     if (this.raft.configuration.members.length === 1) this.raft.campaign();
     this.#wake();
@@ -223,7 +225,8 @@ export class Server {
     this.#clients.askReads();
     let isSlice = false; // of a long log: others get their turn before the next one
     while (!isSlice && !this.#isOver) {
-      const ready = this.raft.takeReady();
+      this.raft.forgetLines(this.#storage.durableIndex);
+      const ready = this.#takeReady();
       if (ready === null) break;
       this.#carryOut(ready);
       isSlice = ready.committed.length >= this.#options.limits.committedEntriesMax;
@@ -232,9 +235,21 @@ export class Server {
     if (this.#isOver) return false;
     if (this.#closing === null) this.#snapshotter.takeWhenDue();
     const isMoreToTell = this.#clients.flush();
-    this.#report();
+    this.#joining?.announceChanges();
+    this.#roles.report(this.raft);
     this.#finishClosing();
     return isSlice || isMoreToTell;
+  }
+
+  /** What the protocol wants done. For it, it may look at old entries on the disk. */
+  #takeReady(): Ready | null {
+    try {
+      return this.raft.takeReady();
+    } catch (error) {
+      if (error instanceof FolderError) this.#stop(error);
+      else throw error;
+      return null;
+    }
   }
 
   #carryOut(ready: Ready): void {
@@ -252,7 +267,6 @@ export class Server {
         continue;
       }
       if (message.type === "snapshotReceived") this.#snapshotter.onReceived(message.lastIncludedIndex);
-
       const refusal = this.raft.receive(message);
       assert(refusal === null, `a node accepts its own messages: ${refusal}`);
       this.#clients.onMessage(message);
@@ -296,15 +310,6 @@ export class Server {
         }),
       onWork: () => this.#wake(),
     });
-  }
-
-  /** Tells the journal who leads, and the others how this node does, when that has changed. */
-  #report(): void {
-    this.#joining?.announceChanges();
-    const text = describeRole(this.raft);
-    if (text === this.#reportedRole || this.raft.currentTerm === 0) return;
-    this.#reportedRole = text;
-    this.#options.log("info", text);
   }
 
   /** On the way out: once others lead and nothing is in flight, or the time is over. */

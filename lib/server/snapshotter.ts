@@ -295,13 +295,13 @@ export class Snapshotter {
     });
   }
 
-  /** From where on the log in memory serves followers that are not far behind the entry `index`; not before `oldest`. */
+  /** From where on the log serves followers that are not far behind the entry `index`; not before `oldest`. */
   #trailFrom(index: number, oldest: number): number {
-    const { raft } = this.#node;
+    const { raft, storage } = this.#node;
     const { trailingBytes } = this.#options.limits;
     const least = Math.max(oldest, raft.baseIndex);
     for (let bytes = 0; index > least && bytes < trailingBytes; index--) {
-      bytes += raft.entryBytes(index);
+      bytes += storage.logBytesOf(index);
     }
     return Math.max(index, least);
   }

@@ -85,8 +85,26 @@ export function statusReply(view: StatusView): StatusReply {
   };
 }
 
+/** Tells the journal who leads, when that has changed. */
+export class RoleJournal {
+  readonly #log: (text: string) => void;
+  #told = "";
+
+  constructor(log: (text: string) => void) {
+    this.#log = log;
+  }
+
+  /** Something may have changed. */
+  report(raft: Raft): void {
+    const text = describeRole(raft);
+    if (text === this.#told || raft.currentTerm === 0) return;
+    this.#told = text;
+    this.#log(text);
+  }
+}
+
 /** Who leads, in words. */
-export function describeRole({ role, currentTerm, leaderId }: Raft): string {
+function describeRole({ role, currentTerm, leaderId }: Raft): string {
   if (role === "leader") return `leads term ${currentTerm}`;
   if (role === "candidate") return `stands for election in term ${currentTerm}`;
   if (leaderId === null) return `knows no leader in term ${currentTerm}`;

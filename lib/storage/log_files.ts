@@ -9,10 +9,21 @@
 import { assert } from "../assert.ts";
 import { Joiner } from "../bytes.ts";
 import type { Disk } from "../io/io.ts";
+import { decodeEntry } from "../raft/entry.ts";
 import type { Entry } from "../raft/types.ts";
-import { encodeHeader, encodeMark, type Identity, type Mark, noMark, segmentName } from "./formats.ts";
+import {
+  encodeHeader,
+  encodeMark,
+  FolderError,
+  type Identity,
+  type Mark,
+  noMark,
+  segmentName,
+} from "./formats.ts";
 import type { Segment } from "./log_recovery.ts";
 import { inTurn, removal, type Step } from "./steps.ts";
+
+const newline = 10;
 
 /** The files of the log. */
 export class LogFiles {
@@ -55,6 +66,55 @@ export class LogFiles {
   /** The file that grows. */
   get lastSegment(): Segment | undefined {
     return this.#segments.at(-1);
+  }
+
+  /** Bytes that the entry at `index` takes, with what stands behind it; 0: it is not there. */
+  bytesOf(index: number): number {
+    const from = this.#offsetOf(index);
+    return from === undefined ? 0 : this.#endOf(index) - from;
+  }
+
+  /**
+   * Reads entries again, from `first` on and at most up to `last`: as many of one segment as have `bytesMax` bytes, and at
+   * least one. All of them are durable. Throws FolderError when they are not what was written.
+   */
+  read(first: number, last: number, bytesMax: number): Entry[] {
+    assert(first <= last && last <= this.durable.index, "what is read is durable");
+    const from = this.#offsetOf(first);
+    const segment = this.#segments.findLast((one) => one.first <= first);
+    assert(from !== undefined && segment !== undefined, () => `entry ${first} is in a segment`);
+    const name = segmentName(segment.first);
+    let end = first;
+    while (end < last && this.#isWithin(segment, end + 1) && this.#endOf(end + 1) - from <= bytesMax) end++;
+    const bytes = this.#disk.readRange(name, from, this.#endOf(end) - from);
+    const entries: Entry[] = [];
+    for (let index = first; index <= end; index++) {
+      const at = this.#offsetOf(index)! - from;
+      const entry = decodeEntry(bytes.subarray(at, bytes.indexOf(newline, at) + 1));
+      const problem = typeof entry === "string" ? entry : entry.index === index ? null : "it is another one";
+      if (problem !== null) {
+        throw new FolderError(
+          `${name} is damaged: byte ${from + at} is not where entry ${index} begins: ${problem}`,
+        );
+      }
+      entries.push(entry as Entry);
+    }
+    return entries;
+  }
+
+  #offsetOf(index: number): number | undefined {
+    return this.#offsets[index - this.#offsetsFrom];
+  }
+
+  /** Where the next entry begins, or the segment ends. */
+  #endOf(index: number): number {
+    const at = this.#segments.findLastIndex((one) => one.first <= index);
+    const isLast = this.#segments[at + 1]?.first === index + 1 || index === this.lastIndex;
+    return isLast ? this.#segments[at]!.end : this.#offsetOf(index + 1)!;
+  }
+
+  #isWithin(segment: Segment, index: number): boolean {
+    return this.#segments.findLast((one) => one.first <= index) === segment;
   }
 
   /** Makes the last segment durable as it is, without what follows its good part. One without a header goes. */

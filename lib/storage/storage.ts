@@ -77,6 +77,19 @@ export class Storage {
     return this.#log.durable.index;
   }
 
+  /** Bytes of the log that an entry takes; 0: its files have no such entry. */
+  logBytesOf(index: number): number {
+    return this.#log.bytesOf(index);
+  }
+
+  /**
+   * Reads durable entries of the log again: from `first` on, at least one, and of those up to `last` about as many as have
+   * `bytesMax` bytes. Throws FolderError when the disk does not have what was written.
+   */
+  readEntries(first: number, last: number, bytesMax: number): Entry[] {
+    return this.#log.read(first, last, bytesMax);
+  }
+
   /** The term, vote and admission that are durable. */
   get hardState(): HardState {
     return this.#hardState;

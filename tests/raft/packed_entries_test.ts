@@ -80,6 +80,49 @@ Deno.test("Log.pack() changes no answer of the log, however much of it is packed
   assertEquals([log.lastIndex, log.lastTerm], [320, 20]);
 });
 
+Deno.test("Log.forgetLines() changes no answer of the log, whatever stays in memory and however little is read at once", () => {
+  for (const memoryBytes of [0, 100, 20_000, 1 << 20]) {
+    const lines = new Map<number, Entry>();
+    let reads = 0;
+    const read = (first: number, last: number, bytesMax: number): Entry[] => {
+      reads++;
+      const entries = [lines.get(first)!];
+      for (let index = first + 1, bytes = entries[0]!.line.length; index <= last && index % 10 > 0; index++) {
+        bytes += lines.get(index)!.line.length;
+        if (bytes > bytesMax) break;
+        entries.push(lines.get(index)!);
+      }
+      return entries;
+    };
+    const log = new Log(all.slice(0, 300), undefined, { memoryBytes, read });
+    const whole = new Log(all.slice(0, 300));
+    for (const packed of [16, 100, 230]) {
+      log.pack(packed);
+      log.forgetLines(packed - 30); // those behind are not durable yet
+      for (const entry of all.slice(0, packed - 30)) lines.set(entry.index, entry);
+      assertSame(log, whole);
+    }
+    assertEquals(reads > 0, memoryBytes < 1 << 20);
+    for (const cut of [17, 160]) {
+      for (const one of [log, whole]) one.compactTo(cut);
+      log.forgetLines(230);
+      for (const entry of all.slice(0, 230)) lines.set(entry.index, entry);
+      assertSame(log, whole);
+    }
+    for (const one of [log, whole]) one.compactTo(260);
+    for (const entry of all.slice(300)) for (const one of [log, whole]) one.append(entry);
+    log.pack(390);
+    assertSame(log, whole);
+    log.forgetLines(400);
+    for (const entry of all) lines.set(entry.index, entry);
+    assertSame(log, whole);
+    for (const one of [log, whole]) one.restore(new Log(all).snapshotAt(390));
+    for (const entry of all.slice(390)) for (const one of [log, whole]) one.append(entry);
+    log.pack(400);
+    assertSame(log, whole);
+  }
+});
+
 Deno.test("Log.truncateFrom() refuses to cut what is packed: that is committed (paper 5.3)", () => {
   const log = new Log(all.slice(0, 100));
   log.pack(60);

@@ -113,6 +113,7 @@ function drawLimits(random: Random): Limits {
   limits.snapshotLogBytes = random.pick([3000, 20_000, defaultLimits.snapshotLogBytes]);
   limits.segmentBytesMax = random.pick([1000, 5000, 30_000, defaultLimits.segmentBytesMax]);
   limits.watchHistoryBytes = random.pick([2000, 20_000, defaultLimits.watchHistoryBytes]);
+  limits.logMemoryBytes = random.pick([0, 500, 5000, defaultLimits.logMemoryBytes]);
   if (random.chance(0.3)) limits.requestsInFlightMax = 1 + random.below(3);
   if (random.chance(0.3)) limits.replyBytesMax = 1000;
   if (random.chance(0.3)) limits.appendBytesMax = 1 + random.below(5000);
