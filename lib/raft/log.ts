@@ -160,9 +160,14 @@ export class Log {
     this.#entries = this.#entries.slice(count);
   }
 
-  /** The entries up to `index` are durable: what need not be in memory of those that are packed is forgotten. */
-  forgetLines(index: number): void {
-    if (this.#old !== null) this.#packed.forgetLines(index, this.#old.memoryBytes);
+  /**
+   * The disk has the entry `index`, which has this crc, and those before: what need not be in memory of those that are
+   * packed is forgotten. The disk may be behind, and have other entries still; then, as each is chained to those before it,
+   * the one here has another crc.
+   */
+  forgetLines({ index, crc }: Pick<Entry, "index" | "crc">): void {
+    if (this.#old === null || index < this.#base.index || index > this.lastIndex) return;
+    if (this.crcAt(index) === crc) this.#packed.forgetLines(index, this.#old.memoryBytes);
   }
 
   /** Removes the entry at `index` and all behind it. */

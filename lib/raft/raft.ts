@@ -263,9 +263,9 @@ export class Raft {
     compact(this.#state, index);
   }
 
-  /** The entries up to `index` are durable here: those that were applied need not stay in memory (`RaftOptions.oldEntries`). */
-  forgetLines(index: number): void {
-    this.#state.log.forgetLines(index);
+  /** This entry is durable here, and those before it: what was applied need not stay in memory (`RaftOptions.oldEntries`). */
+  forgetLines(durable: Pick<Entry, "index" | "crc">): void {
+    this.#state.log.forgetLines(durable);
   }
 
   /** Whether a snapshot that came is the one that its sender announced. */

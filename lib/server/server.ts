@@ -225,7 +225,7 @@ export class Server {
     this.#clients.askReads();
     let isSlice = false; // of a long log: others get their turn before the next one
     while (!isSlice && !this.#isOver) {
-      this.raft.forgetLines(this.#storage.durableIndex);
+      this.raft.forgetLines(this.#storage.durable);
       const ready = this.#takeReady();
       if (ready === null) break;
       this.#carryOut(ready);

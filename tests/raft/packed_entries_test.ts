@@ -96,16 +96,20 @@ Deno.test("Log.forgetLines() changes no answer of the log, whatever stays in mem
     };
     const log = new Log(all.slice(0, 300), undefined, { memoryBytes, read });
     const whole = new Log(all.slice(0, 300));
-    for (const packed of [16, 100, 230]) {
+    for (const packed of [40, 100, 230]) {
       log.pack(packed);
-      log.forgetLines(packed - 30); // those behind are not durable yet
+      log.forgetLines(all[packed - 31]!); // those behind are not durable yet
       for (const entry of all.slice(0, packed - 30)) lines.set(entry.index, entry);
       assertSame(log, whole);
     }
     assertEquals(reads > 0, memoryBytes < 1 << 20);
+    const readsBefore = reads;
+    for (const wrong of [{ ...all[225]!, crc: 1 }, { ...all[399]! }]) log.forgetLines(wrong);
+    assertEquals(log.slice(201, 230), whole.slice(201, 230));
+    assertEquals(reads, readsBefore, "the disk has others yet");
     for (const cut of [17, 160]) {
       for (const one of [log, whole]) one.compactTo(cut);
-      log.forgetLines(230);
+      log.forgetLines(all[229]!);
       for (const entry of all.slice(0, 230)) lines.set(entry.index, entry);
       assertSame(log, whole);
     }
@@ -113,7 +117,7 @@ Deno.test("Log.forgetLines() changes no answer of the log, whatever stays in mem
     for (const entry of all.slice(300)) for (const one of [log, whole]) one.append(entry);
     log.pack(390);
     assertSame(log, whole);
-    log.forgetLines(400);
+    log.forgetLines(all[399]!);
     for (const entry of all) lines.set(entry.index, entry);
     assertSame(log, whole);
     for (const one of [log, whole]) one.restore(new Log(all).snapshotAt(390));
