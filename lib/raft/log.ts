@@ -1,7 +1,8 @@
 /**
- * The log in memory: consecutive entries behind a base, which is where a snapshot allowed it to be cut. It also
- * answers which configuration is in force, because that is the newest one in the log, committed or not (thesis 4.1),
- * and falls back when the log is cut.
+ * The log: consecutive entries behind a base, which is where a snapshot allowed it to be cut. The newest ones are in
+ * memory; old ones are there as lines only, or read from the disk when somebody needs them. It also answers which
+ * configuration is in force, because that is the newest one in the log, committed or not (thesis 4.1), and falls back
+ * when the log is cut.
  *
  * ```text
  *    base | ........ handed out ........ commitIndex ........ handed to the disk ........ lastIndex

@@ -66,6 +66,9 @@ export function drawScenario(random: Random): Scenario {
   const timing = drawTiming(random.fork("timing"));
   const world = random.fork("world");
   const limits = drawLimits(random.fork("limits"));
+  const latencyMsMean = random.pick([0.1, 1, 10]);
+  // Who takes over a snapshot removes its log file by file: a hundred of them take seconds on a slow disk.
+  if (latencyMsMean === 10) limits.segmentBytesMax = Math.max(30_000, limits.segmentBytesMax);
   const scenario: Scenario = {
     nodes: Number(random.weighted({ "1": 5, "2": 3, "3": 50, "4": 4, "5": 34, "7": 4 })),
     timing,
@@ -75,7 +78,7 @@ export function drawScenario(random: Random): Scenario {
       clock: { driftMax: random.pick([0, 0.01, 0.1]), lateMsMax: random.pick([0, 1, 10]) },
       disk: {
         latencyMsMin: random.pick([0.05, 0.2, 1]),
-        latencyMsMean: random.pick([0.1, 1, 10]),
+        latencyMsMean,
         stallChance: random.chance(0.15) ? 0.005 : 0,
         stallMsMax: random.between(500, 4000),
         pageBytes: random.pick([512, 512, 4096]),
