@@ -89,7 +89,13 @@ export type {
   TermDurable,
   TimeoutNow,
 } from "./lib/raft/messages.ts";
-export { Raft, type RaftOptions, type RecoveredState } from "./lib/raft/raft.ts";
+export {
+  type OldEntries,
+  OldEntryLost,
+  Raft,
+  type RaftOptions,
+  type RecoveredState,
+} from "./lib/raft/raft.ts";
 export type {
   Configuration,
   Entry,

@@ -13,7 +13,7 @@ const chunkBytes = 64 << 10;
 /** A longer record that does not fit gets a chunk that ends with it. So at most half of the memory stays empty. */
 const sharedBytesMax = chunkBytes / 2;
 /** Memory that nothing is in is kept up to this size. */
-const spareBytesMax = 32 << 20;
+const spareBytesMax = 8 << 20;
 
 interface Chunk {
   readonly bytes: Uint8Array<ArrayBuffer>;

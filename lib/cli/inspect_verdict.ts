@@ -123,7 +123,7 @@ function judgeFound(verdict: Verdict, found: RecoveredFolder, disk: Disk): void 
 }
 
 function raftOn(found: RecoveredFolder, options: ServerOptions, incarnation: string): Raft {
-  return new Raft(raftOptions(options, incarnation, () => 0), found);
+  return new Raft(raftOptions(options, { incarnation, random: () => 0 }), found);
 }
 
 /** What a start would be told, as far as it matters for its folder. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { assert } from "../assert.ts";
 import { decodeText, utf8BytesMax } from "../bytes.ts";
 
 /** Whole lines, one behind the other, each with its newline. */
@@ -96,7 +97,9 @@ export class LineBuffer {
   }
 
   #encode(text: string): void {
-    this.#at += encoder.encodeInto(text, this.#bytes.subarray(this.#at)).written;
+    const { read, written } = encoder.encodeInto(text, this.#bytes.subarray(this.#at));
+    assert(read === text.length, "room was made for the whole text");
+    this.#at += written;
   }
 
   #makeRoom(length: number): void {

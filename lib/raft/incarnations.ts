@@ -56,7 +56,10 @@ export function onConfigurationDurable(
   state: State,
   { configurationIndex, crc }: ConfigurationDurable,
 ): void {
-  if (state.log.at(configurationIndex)?.crc === crc) state.durableConfigurationIndex = configurationIndex;
+  const isThere = configurationIndex > state.log.base.index && configurationIndex <= state.log.lastIndex;
+  if (isThere && state.log.crcAt(configurationIndex) === crc) {
+    state.durableConfigurationIndex = configurationIndex;
+  }
 }
 
 /**

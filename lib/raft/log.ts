@@ -38,15 +38,29 @@ export function baseOf(snapshot: SnapshotMetadata | null): LogBase {
 /** A configuration, and the index of its entry. */
 type InForce = Pick<LogBase, "configuration" | "configurationIndex">;
 
-/** Where the lines of old entries are read again. */
+/** From where old entries are read again. */
 export interface OldEntries {
   /** Lines of applied entries, in bytes, that stay in memory. */
   memoryBytes: number;
   /**
-   * Entries from `first` on, at least one, of those up to `last`: about as many as have `bytesMax` bytes. Asked only for
-   * durable ones. What it throws comes out of `Raft.takeReady` or `Raft.entryAt`.
+   * The entries from `first` on, none behind `last`: as many as have `bytesMax` bytes, and at least one. Asked for those
+   * behind `Raft.baseIndex` that `Raft.forgetLines` was told of. Throws when it cannot; the core throws OldEntryLost then.
    */
-  read(first: number, last: number, bytesMax: number): readonly Entry[];
+  read(first: number, last: number, bytesMax: number): Entry[];
+}
+
+/** An old entry cannot be read any more, or is not what it was. Nothing has changed by the call that throws this. */
+export class OldEntryLost extends Error {
+  override name = "OldEntryLost";
+  /** Its index. */
+  readonly index: number;
+
+  /** `cause`: why, if it is known. */
+  constructor(index: number, cause?: unknown) {
+    const why = cause instanceof Error ? cause.message : "another one stands in its place";
+    super(`entry ${index} of the log cannot be read again: ${why}`, { cause });
+    this.index = index;
+  }
 }
 
 /** So many entries at least are packed together. */
@@ -117,27 +131,22 @@ export class Log {
     return packed.length === 0 ? entries : packed.concat(entries);
   }
 
-  /** Entries from `first` on, up to about `bytesMax` bytes of lines but at least one if there is one. */
+  /**
+   * Entries from `first` on, up to about `bytesMax` bytes of lines but at least one if there is one; not all of that when a
+   * part of them has to be read.
+   */
   sliceBytes(first: number, bytesMax: number): { entries: Entry[]; bytes: number } {
-    const old: Entry[] = [];
-    let end = first, bytes = 0;
-    while (this.#isPacked(end) && end < this.#packed.firstLine) {
-      for (const entry of this.#readOld(end, bytesMax - bytes)) {
-        const { length } = entry.line;
-        if (bytes > 0 && bytes + length > bytesMax) return { entries: old, bytes };
-        old.push(entry);
-        bytes += length;
-        end++;
-      }
+    if (this.#isPacked(first) && first < this.#packed.firstLine) {
+      const entries = this.#readOld(first, bytesMax);
+      return { entries, bytes: entries.reduce((sum, { line }) => sum + line.length, 0) };
     }
-    first = end;
+    let end = first, bytes = 0;
     for (; end <= this.lastIndex; end++) {
       const length = this.#bytesAt(end);
       if (bytes > 0 && bytes + length > bytesMax) break;
       bytes += length;
     }
-    const entries = this.slice(first, end - 1);
-    return { entries: old.length === 0 ? entries : old.concat(entries), bytes };
+    return { entries: this.slice(first, end - 1), bytes };
   }
 
   /** Adds the next entry, which must continue index, term and chain. */
@@ -161,14 +170,9 @@ export class Log {
     this.#entries = this.#entries.slice(count);
   }
 
-  /**
-   * The disk has the entry `index`, which has this crc, and those before: what need not be in memory of those that are
-   * packed is forgotten. The disk may be behind, and have other entries still; then, as each is chained to those before it,
-   * the one here has another crc.
-   */
-  forgetLines({ index, crc }: Pick<Entry, "index" | "crc">): void {
-    if (this.#old === null || index < this.#base.index || index > this.lastIndex) return;
-    if (this.crcAt(index) === crc) this.#packed.forgetLines(index, this.#old.memoryBytes);
+  /** The entries up to `index` are durable, and stay so: what need not be in memory of those that are packed is forgotten. */
+  forgetLines(index: number): void {
+    if (this.#old !== null) this.#packed.forgetLines(index, this.#old.memoryBytes);
   }
 
   /** Removes the entry at `index` and all behind it. */
@@ -254,10 +258,17 @@ export class Log {
     return Math.max(this.#base.index, this.#packed.lastIndex);
   }
 
-  #readOld(first: number, bytesMax: number): readonly Entry[] {
+  #readOld(first: number, bytesMax: number): Entry[] {
     const last = Math.min(this.#packed.firstLine - 1, this.#packed.lastIndex);
-    const entries = this.#old!.read(first, last, bytesMax);
-    assert(entries[0]?.crc === this.#packed.crcAt(first), () => `entry ${first} is read as it was`);
+    let entries: Entry[];
+    try {
+      entries = this.#old!.read(first, last, bytesMax);
+    } catch (cause) {
+      throw new OldEntryLost(first, cause);
+    }
+    for (const [i, { crc }] of entries.entries()) {
+      if (crc !== this.#packed.crcAt(first + i)) throw new OldEntryLost(first + i);
+    }
     return entries;
   }
 

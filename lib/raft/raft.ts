@@ -12,6 +12,7 @@ import type { Message } from "./messages.ts";
 import { describe } from "./progress.ts";
 import { expireForwardedReads, forwardReads, startRead, startReadRound } from "./reads.ts";
 import { takeCommitted, takeWrite } from "./ready.ts";
+import { type OldEntries, OldEntryLost } from "./log.ts";
 import { receive } from "./receive.ts";
 import { appendOwn, onUnreachable, sendAppendEntries, tickHeartbeat } from "./replication.ts";
 import { compact, discard, forgetNeedless, install, isAsAnnounced, onSnapshotTaken } from "./snapshotting.ts";
@@ -27,7 +28,7 @@ import type {
   SnapshotMetadata,
 } from "./types.ts";
 
-export type { ProposalRefusal, RaftOptions, RecoveredState };
+export { type OldEntries, OldEntryLost, type ProposalRefusal, type RaftOptions, type RecoveredState };
 
 /** All that a node remembers, for a checker that tells states apart: to be looked at, never changed. */
 export let stateOf: (raft: Raft) => State;
@@ -159,7 +160,7 @@ export class Raft {
     return this.#state.role.name === "leader" && this.#state.role.transfer !== null;
   }
 
-  /** The entry at `index`, or undefined outside of the log. */
+  /** The entry at `index`, or undefined outside of the log. Throws OldEntryLost. */
   entryAt(index: number): Entry | undefined {
     return this.#state.log.at(index);
   }
@@ -263,9 +264,12 @@ export class Raft {
     compact(this.#state, index);
   }
 
-  /** This entry is durable here, and those before it: what was applied need not stay in memory (`RaftOptions.oldEntries`). */
-  forgetLines(durable: Pick<Entry, "index" | "crc">): void {
-    this.#state.log.forgetLines(durable);
+  /**
+   * The entries up to `index` are durable here, and no Write that was handed out and is not durable yet will change them:
+   * what was applied of them need not stay in memory (`RaftOptions.oldEntries`).
+   */
+  forgetLines(index: number): void {
+    this.#state.log.forgetLines(index);
   }
 
   /** Whether a snapshot that came is the one that its sender announced. */
@@ -317,7 +321,8 @@ export class Raft {
 
   /**
    * What the steps since the last call want done, or null: nothing. Each value is handed out once, and all of it is to
-   * be carried out; the order is told at the head of raft.ts.
+   * be carried out; the order is told at the head of raft.ts. Throws OldEntryLost when a follower needs an entry that
+   * `RaftOptions.oldEntries` has not any more; when a snapshot has it, `compact` up to that one and ask again.
    */
   takeReady(): Ready | null {
     const state = this.#state;

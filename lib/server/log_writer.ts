@@ -29,6 +29,11 @@ function needsNoDisk({ hardState, chunks, snapshot, entries }: Write): boolean {
   return hardState === null && snapshot === null && entries.length + chunks.length === 0;
 }
 
+/** The first entry of the log that a write puts there, or takes away; Infinity: it leaves all as they are. */
+function firstChanged({ snapshot, entries }: Write): number {
+  return snapshot !== null ? 0 : entries[0]?.index ?? Infinity;
+}
+
 /** A full disk is tried again after so many ticks. */
 const retryTicks = 20;
 
@@ -47,6 +52,8 @@ export class LogWriter {
   #stillTicks = 0;
   /** Entry bytes handed in and not yet durable. */
   #pendingBytes = 0;
+  /** The first entry that a write changes which is handed in and not yet durable; Infinity: none does. */
+  #firstPending = Infinity;
   #idle: (() => void) | null = null;
 
   constructor(storage: Storage, owner: LogWriterOwner) {
@@ -57,6 +64,11 @@ export class LogWriter {
   /** Entry bytes that are not yet durable. */
   get pendingBytes(): number {
     return this.#pendingBytes;
+  }
+
+  /** The log is durable up to here, and no write that was handed in changes that. */
+  get settledIndex(): number {
+    return Math.min(this.#storage.durableIndex, this.#firstPending - 1);
   }
 
   /** Time passes. Returns for how many ticks nothing has begun or ended on the disk: it is quiet then, or it hangs. */
@@ -89,6 +101,7 @@ export class LogWriter {
     }
     for (const { line } of write.entries) this.#pendingBytes += line.length;
     if (write.hardState !== null) this.#isStateDue = true;
+    this.#firstPending = Math.min(this.#firstPending, firstChanged(write));
     this.#waiting.push(write);
     // Without room only a new term or vote is worth another attempt now.
     if (!this.#isBusy && (!this.#isFull || write.hardState !== null)) this.#writeSoon();
@@ -137,6 +150,7 @@ export class LogWriter {
       if (error !== null) return this.#onFull(writes);
       this.#isFull = false;
       this.#isStateDue = this.#waiting.some(({ hardState }) => hardState !== null);
+      this.#firstPending = Math.min(Infinity, ...this.#waiting.map(firstChanged));
       for (const write of writes) {
         for (const { line } of write.entries) this.#pendingBytes -= line.length;
         this.#owner.onDurable(write.messages);

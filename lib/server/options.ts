@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { RaftOptions } from "../raft/raft.ts";
+import type { OldEntries, RaftOptions } from "../raft/raft.ts";
 import type { NodeId } from "../raft/types.ts";
 import { defaultSegmentBytesMax } from "../storage/storage.ts";
 
@@ -143,11 +143,10 @@ export function tickMs(options: ServerOptions): number {
   return Math.max(1, Math.floor(options.timing.heartbeatIntervalMs / ticksPerHeartbeat));
 }
 
-/** What a node's options mean to the core. */
+/** What a node's options mean to the core; `read` reads the log again, if it need not all stay in memory. */
 export function raftOptions(
   options: ServerOptions,
-  incarnation: string,
-  random: () => number,
+  { incarnation, random, read }: Pick<RaftOptions, "incarnation" | "random"> & Partial<OldEntries>,
 ): RaftOptions {
   const { timing, limits } = options;
   const ticks = (ms: number) => Math.max(1, Math.ceil(ms / tickMs(options)));
@@ -162,5 +161,6 @@ export function raftOptions(
     uncommittedBytesMax: limits.uncommittedBytesMax,
     committedEntriesMax: limits.committedEntriesMax,
     random,
+    ...(read === undefined ? {} : { oldEntries: { memoryBytes: limits.logMemoryBytes, read } }),
   };
 }

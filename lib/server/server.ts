@@ -11,9 +11,9 @@ import type { Io, Listener, Timer } from "../io/io.ts";
 import { Store } from "../kv/store.ts";
 import { describeMessage } from "../protocol/peer_protocol.ts";
 import type { Message } from "../raft/messages.ts";
-import { Raft } from "../raft/raft.ts";
+import { OldEntryLost, Raft } from "../raft/raft.ts";
 import type { Entry, Ready } from "../raft/types.ts";
-import { FolderError, Storage } from "../storage/storage.ts";
+import { Storage } from "../storage/storage.ts";
 import { Clients } from "./clients.ts";
 import { LogWriter } from "./log_writer.ts";
 import { DiskWatch } from "./disk_watch.ts";
@@ -71,9 +71,8 @@ export class Server {
     const identity = nextIdentity(options, io, recovered);
     if (recovered.damage !== null) options.log("error", describeDamage(recovered.damage));
     const read = this.#storage.readEntries.bind(this.#storage);
-    const oldEntries = { memoryBytes: options.limits.logMemoryBytes, read };
-    const core = raftOptions(options, identity.incarnation, () => io.random());
-    this.raft = new Raft({ ...core, oldEntries }, recovered);
+    const { incarnation } = identity;
+    this.raft = new Raft(raftOptions(options, { incarnation, random: () => io.random(), read }), recovered);
     this.#identity = new NodeIdentity(options, io, { raft: this.raft, identity, storage: this.#storage });
     this.#snapshotter = new Snapshotter(options, io, {
       raft: this.raft,
@@ -225,7 +224,7 @@ export class Server {
     this.#clients.askReads();
     let isSlice = false; // of a long log: others get their turn before the next one
     while (!isSlice && !this.#isOver) {
-      this.raft.forgetLines(this.#storage.durable);
+      this.raft.forgetLines(this.#writer.settledIndex);
       const ready = this.#takeReady();
       if (ready === null) break;
       this.#carryOut(ready);
@@ -241,13 +240,14 @@ export class Server {
     return isSlice || isMoreToTell;
   }
 
-  /** What the protocol wants done. For it, it may look at old entries on the disk. */
+  /** What the protocol wants done; for it, it may look at old entries on the disk, and find them lost. */
   #takeReady(): Ready | null {
     try {
       return this.raft.takeReady();
     } catch (error) {
-      if (error instanceof FolderError) this.#stop(error);
-      else throw error;
+      if (!(error instanceof OldEntryLost)) throw error;
+      if (this.#snapshotter.makesUpFor(error)) return this.#takeReady();
+      this.#stop(error);
       return null;
     }
   }

@@ -11,7 +11,7 @@ import { DiskFull, type Io } from "../io/io.ts";
 import { Store } from "../kv/store.ts";
 import { chunkBytesMax } from "../protocol/peer_protocol.ts";
 import type { InstallSnapshot } from "../raft/messages.ts";
-import type { Raft } from "../raft/raft.ts";
+import type { OldEntryLost, Raft } from "../raft/raft.ts";
 import type { Entry, SnapshotMetadata } from "../raft/types.ts";
 import { encodeSnapshot, type Reading, SnapshotReader } from "../storage/snapshot_format.ts";
 import { snapshotName } from "../storage/snapshot_files.ts";
@@ -94,6 +94,16 @@ export class Snapshotter {
     else if (machine.appliedIndex > newest && this.#isDue(newest)) {
       if (machine.appliedIndex !== raft.receivingIndex) this.#take(); // one file cannot be both
     }
+  }
+
+  /** Whether a snapshot has what was lost of the log. Then the log before its end is needed no more. */
+  makesUpFor({ index, message }: OldEntryLost): boolean {
+    const { raft } = this.#node;
+    const newest = raft.snapshot?.lastIncludedIndex ?? 0;
+    if (index > newest) return false;
+    this.#options.log("warn", `${message}: whoever needs it is sent the snapshot of entry ${newest}`);
+    raft.compact(newest);
+    return true;
   }
 
   /** Puts the bytes that it asks for into a message; null: that snapshot is not there any more. */

@@ -74,12 +74,7 @@ export class Storage {
 
   /** The log is durable up to here. */
   get durableIndex(): number {
-    return this.durable.index;
-  }
-
-  /** The last entry that is durable, or that of the base. */
-  get durable(): { readonly index: number; readonly crc: number } {
-    return this.#log.durable;
+    return this.#log.durable.index;
   }
 
   /** Bytes of the log that an entry takes; 0: its files have no such entry. */

@@ -1,4 +1,4 @@
-import { assertEquals, assertLess, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertLess, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { AssertionFailed } from "../../lib/assert.ts";
 import type { Command, Result, TxnOperation } from "../../lib/kv/command.ts";
@@ -79,6 +79,20 @@ Deno.test("Store.snapshot() gives a line a key in the order of their bytes, then
   assertEquals(store.digest(), "4b8e44c4");
   assertEquals(new Store().digest(), "50bbe7dc");
   assertEquals(restored(snapshot).store.digest(), "4b8e44c4");
+});
+
+Deno.test("StoreSnapshot.blocks() are a little more than 64 KiB of whole lines each, of keys and of sessions", () => {
+  const subject = applied(...Array<Command>(300).fill(open));
+  for (let i = 0; i < 2000; i++) subject.apply(put(`key${i}`, "v".repeat(100)));
+  for (let i = 1; i <= 300; i++) {
+    for (let seq = 1; seq <= 10; seq++) {
+      subject.apply(numbered(seq, put("key0", "w".repeat(50), { previous: true }), String(i)));
+    }
+  }
+  const sizes = Array.from(subject.store.snapshot().blocks(), ({ bytes }) => bytes.length);
+  assertGreater(sizes.length, 7);
+  for (const size of sizes.slice(0, -1)) assert(size > 64 << 10 && size < 67_000, `${size} bytes`);
+  assertLess(sizes.at(-1)!, 67_000);
 });
 
 Deno.test("Store.snapshot() stays as it was while keys are written and sessions write, retry, open and expire", () => {

@@ -54,7 +54,7 @@ function identityOf(
 ): NodeIdentity {
   const options = optionsOf();
   const hardState = { currentTerm: 1, votedFor: null, admittedIndex: admitted };
-  const raft = new Raft(raftOptions(options, identity.incarnation, () => 0), {
+  const raft = new Raft(raftOptions(options, { incarnation: identity.incarnation, random: () => 0 }), {
     hardState,
     snapshot: null,
     entries,

@@ -248,3 +248,25 @@ Deno.test("onTick() counts for how long nothing has begun or ended on the disk",
   bench.settle();
   assertEquals(bench.writer.onTick(), 0);
 });
+
+Deno.test("LogWriter.settledIndex is what is durable and will not be changed by a write that waits or is under way", () => {
+  const bench = new Bench();
+  const { writer } = bench;
+  writer.submit(acknowledged(log.slice(0, 5)));
+  assertEquals(writer.settledIndex, 0);
+  bench.settle();
+  writer.submit(acknowledged(log.slice(5, 7)));
+  assertEquals([writer.settledIndex, writer.isIdle], [5, false]);
+  const instead = entriesAfter(log[2]!, { count: 3, term: 2 });
+  writer.submit(acknowledged(instead)); // cuts behind entry 3
+  writer.submit(acknowledged(entriesAfter(instead[2]!, { count: 1, term: 2 })));
+  assertEquals(writer.settledIndex, 3);
+  while (bench.storage.durableIndex !== 7) bench.folder.step();
+  assertEquals([writer.settledIndex, bench.sent.at(-1)], [3, "ack 7"], "the cut is under way now");
+  bench.settle();
+  assertEquals([writer.settledIndex, bench.storage.durableIndex], [7, 7]);
+  bench.isFull = true;
+  writer.submit(acknowledged(entriesAfter(instead[0]!, { count: 1, term: 3 })));
+  bench.settle();
+  assertEquals([writer.isFull, writer.settledIndex], [true, 4]);
+});
