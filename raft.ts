@@ -18,6 +18,9 @@
  *    may depend on the entries alone. This node's disk need not have them yet.
  * 5. A read of `reads` may be answered once the entry `readIndex` is applied.
  *
+ * The log behind `baseIndex` is in memory. What of it is applied and durable need not be: `RaftOptions.oldEntries` says from
+ * where it is read for a follower that needs it, and `forgetLines` up to where that can be done.
+ *
  * @example Three nodes in memory agree on a command
  * ```ts
  * import { type Message, Raft } from "@kvapp/kvapp/raft";

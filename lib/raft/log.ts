@@ -51,7 +51,7 @@ export interface OldEntries {
 
 /** An old entry cannot be read any more, or is not what it was. Nothing has changed by the call that throws this. */
 export class OldEntryLost extends Error {
-  /** Of the class. */
+  /** Always "OldEntryLost". */
   override name = "OldEntryLost";
   /** Its index. */
   readonly index: number;
