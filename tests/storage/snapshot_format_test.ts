@@ -65,7 +65,7 @@ Deno.test("SnapshotReader.take() reads what encodeSnapshot() wrote, however the 
   }
 });
 
-Deno.test("encodeSnapshot() closes a block when it is large, and hands out no piece that is much larger", () => {
+Deno.test("encodeSnapshot() hands out a piece for each block, with what vouches for it", () => {
   const pieces = [...encodeSnapshot(metadata, contents, blocksOf(mixed))];
   assertEquals(pieces.length, 6, "a header, four blocks, the last line");
   for (const { length } of pieces) assert(length < 75_000, `${length} bytes`);
