@@ -27,7 +27,7 @@
 # - etcd keeps old revisions until they are compacted, which is off unless asked for, and writes a second file, its
 #   database, ten times a second. kvapp keeps none. So kvapp has less to do. In so short a run the database stays
 #   far below its quota (2 GB).
-# - Snapshots: each as it comes. kvapp takes one after 32 MiB or 250,000 entries of log, etcd after 100,000 entries,
+# - Snapshots: each as it comes. kvapp takes one after 32 to 128 MiB of log, etcd after 100,000 entries,
 #   and etcd's is small because its database is on the disk anyway. This helps etcd in long runs.
 # - etcd allots its log in segments of 64 MB beforehand; kvapp's grows, so an fsync has the size to write, too.
 # - etcd is Debian's 3.4 unless ETCD says otherwise, so newer versions are not what is measured. The load generator is

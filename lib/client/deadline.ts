@@ -5,6 +5,7 @@
  */
 
 import { ClientError } from "./errors.ts";
+import { startTimeout } from "./timeouts.ts";
 
 /** The reason of an abort by `within`. */
 export class TimedOut extends Error {
@@ -26,13 +27,13 @@ export async function within<T>(
   const limit = new AbortController();
   const forward = (): void => limit.abort(signal?.reason);
   signal?.addEventListener("abort", forward);
-  const timer = setTimeout(() => limit.abort(new TimedOut(message)), ms);
+  const stop = startTimeout(ms, () => limit.abort(new TimedOut(message)));
   try {
     return await work(limit.signal);
   } catch (error) {
     throw limit.signal.aborted && !(error instanceof ClientError) ? limit.signal.reason : error;
   } finally {
-    clearTimeout(timer);
+    stop();
     signal?.removeEventListener("abort", forward);
   }
 }

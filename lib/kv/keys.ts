@@ -45,9 +45,9 @@ export interface Page {
 
 /**
  * A page ends before its keys and values exceed so many UTF-16 units, one entry aside, so that a list of large values
- * fills neither the memory nor the connection: as JSON in UTF-8 they are at most six times as many bytes.
+ * fills neither the memory nor the connection, nor keeps others waiting: a page of this many takes less than a millisecond.
  */
-export const pageUnitsMax = 2 << 20;
+export const pageUnitsMax = 64 << 10;
 
 /** The keys, which change. */
 export class Keys {

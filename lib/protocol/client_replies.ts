@@ -41,13 +41,14 @@ export type Reply = { readonly ok: true };
 /** What `get` answers for a key, present or not. */
 export function getReply(
   found: Stored | undefined,
-  at: { index: number; ageMs?: number | null; logTime?: number },
+  { index, ageMs, logTime = 0 }: { index: number; ageMs?: number | null | undefined; logTime?: number },
 ): GetReply {
-  const { logTime = 0, ...moment } = at;
-  if (found === undefined) return { ok: true, found: false, ...moment };
-  const { value, version, expiresAt } = found;
-  const ttl = expiresAt === undefined ? null : { ttlMs: Math.max(0, expiresAt - logTime) };
-  return { ok: true, found: true, value, version, ...moment, ...ttl };
+  const reply: GetReply = found === undefined
+    ? { ok: true, found: false, index }
+    : { ok: true, found: true, value: found.value, version: found.version, index };
+  if (ageMs !== undefined) reply.ageMs = ageMs;
+  if (found?.expiresAt !== undefined) reply.ttlMs = Math.max(0, found.expiresAt - logTime);
+  return reply;
 }
 
 /** What `list` answers for a page. */
@@ -56,9 +57,10 @@ export function listReply(
   at: { index: number; ageMs?: number | null; logTime?: number },
 ): ListReply {
   const { logTime = 0, ...moment } = at;
-  const told = entries.map(({ expiresAt, ...entry }) =>
-    expiresAt === undefined ? entry : { ...entry, ttlMs: Math.max(0, expiresAt - logTime) }
-  );
+  const told = entries.map(({ key, value, version, expiresAt }) => {
+    const entry = value === undefined ? { key, version } : { key, value, version };
+    return expiresAt === undefined ? entry : { ...entry, ttlMs: Math.max(0, expiresAt - logTime) };
+  });
   return { ok: true, entries: told, next, ...moment };
 }
 

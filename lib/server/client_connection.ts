@@ -24,6 +24,8 @@ const replies = new Arena(4 << 10, 1 << 10);
 const pieceUnits = 256 << 10;
 /** What any client may have buffered, however much all others have. */
 const shareBytes = 64 << 10;
+/** A line of so many bytes takes a while. */
+const longLineBytes = 4 << 10;
 /** When the node holds too much, a client that has taken nothing of what it was sent for so long is let go. */
 const deafMs = 5000;
 /** Lines beside the replies are sent while no more than this waits to be read. */
@@ -164,8 +166,13 @@ export class Client implements Caller, Worker {
         break;
       }
       this.#slots.shift();
-      if (typeof line === "string") this.#waitingUnits -= line.length;
-      text += typeof line === "string" ? line : line();
+      if (typeof line === "string") {
+        this.#waitingUnits -= line.length;
+        text += line;
+      } else {
+        text += line();
+        this.#owner.turns.look();
+      }
       if (text.length < pieceUnits) continue;
       this.#send(text);
       text = "";
@@ -303,6 +310,7 @@ export class Client implements Caller, Worker {
       return true;
     }
     this.#owner.onRequest(parseRequest(line, this.#limits), (line) => this.#answer(slot, line), this);
+    if (line.length > longLineBytes) this.#owner.turns.look();
     return !this.#isFull;
   }
 

@@ -63,6 +63,11 @@ export class ClientConnections {
     return this.#clients.size;
   }
 
+  /** The time when somebody last began or ended a part of his work, or later. */
+  get now(): number {
+    return this.#turns.now;
+  }
+
   /** A client has connected. */
   accept(connection: Connection): void {
     if (this.#clients.size >= this.#limits.clientConnectionsMax) return this.#refuse(connection);

@@ -69,6 +69,7 @@ export class Clients {
       traces: this.#traces,
       expiry: this.#expiry,
       clock,
+      now: () => this.connections.now,
       nodes: () => node.nodes(),
       clientAddressOf: (id) => node.clientAddressOf(id),
       ageMs: () => this.#freshness.ageMs(clock.now()),

@@ -42,6 +42,8 @@ export interface RequestContext {
   traces: WriteTraces;
   expiry: Expiry;
   clock: Clock;
+  /** What the clock said when the connection's turn to work came, or later. */
+  now(): number;
   nodes(): { id: NodeId; address: string }[];
   clientAddressOf(id: NodeId): string | null;
   /** Milliseconds since this node last had all that a leader had committed; null: not since its start. */
@@ -152,7 +154,7 @@ function placeOf(
     onWritten: OnWritten;
   },
 ): number | RequestError {
-  const { raft, pending, traces, clock } = context;
+  const { raft, pending, traces } = context;
   const joined = numbered === null ? null : pending.joinWrite(numbered, raft.currentTerm, onWritten);
   if (joined !== null) return joined;
   if (context.isDiskFull()) return diskFull();
@@ -160,7 +162,7 @@ function placeOf(
   const place = context.isOverloaded() ? "busy" : raft.propose(command);
   if (typeof place === "string") return refusal(place, context);
   if (trace !== null) traces.add(place.index, trace);
-  pending.addWrite(place, { now: clock.now(), numbered }, onWritten);
+  pending.addWrite(place, { now: context.now(), numbered }, onWritten);
   return place.index;
 }
 
@@ -203,8 +205,10 @@ function get(request: GetRequest, call: RequestCall): void {
   const { id, key } = request;
   read(request, call, (at) => {
     const found = machine.store.get(key);
-    const moment = { ...at(), logTime: found?.expiresAt === undefined ? 0 : expiry.logTime() };
-    const line = (): string => encodeReply(id, getReply(found, moment), call.trace?.report());
+    const { index, ageMs } = at();
+    const logTime = found?.expiresAt === undefined ? 0 : expiry.logTime();
+    const line = (): string =>
+      encodeReply(id, getReply(found, { index, ageMs, logTime }), call.trace?.report());
     return found === undefined || found.value.length <= smallUnits ? line() : line;
   });
 }
@@ -262,7 +266,7 @@ function read(
     return answer(look(() => ({ index: context.machine.appliedIndex, ageMs: context.ageMs() })));
   }
   const order = { afterIndex: caller.lastWriteIndex, trace };
-  context.pending.addRead(context.clock.now(), order, (error) => {
+  context.pending.addRead(context.now(), order, (error) => {
     if (error !== null) return answer(errorReply(id, error, trace?.report()));
     answer(look(() => ({ index: context.machine.appliedIndex })));
   });

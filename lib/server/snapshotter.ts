@@ -33,8 +33,8 @@ export interface SnapshotterNode {
 }
 
 /** Bytes that one fsync makes durable. */
-const flushBytes = 1 << 20;
-/** A log twice as large as the last snapshot, up to so many times the bound, comes before the next: see ARCHITECTURE.md. */
+const flushBytes = 256 << 10;
+/** For a large state the log may be so many times as long as for a small one: see ARCHITECTURE.md. */
 const growthMax = 4;
 /** After an attempt that found no room. */
 const retryMs = 10_000;
@@ -169,13 +169,15 @@ export class Snapshotter {
     return storage.hardState.currentTerm >= (raft.termAt(machine.appliedIndex) ?? 0);
   }
 
+  /**
+   * A snapshot costs the more the larger the state is, and so does a start. So there is more log between two then: up to
+   * four times the snapshot while that is small, and as much as itself when it is large.
+   */
   #isDue(newest: number): boolean {
     const { storage } = this.#node;
     const { snapshotLogBytes, snapshotEntries } = this.#options.limits;
-    const bytes = Math.min(
-      Math.max(snapshotLogBytes, 2 * storage.snapshots.size(newest)),
-      growthMax * snapshotLogBytes,
-    );
+    const size = storage.snapshots.size(newest);
+    const bytes = Math.max(snapshotLogBytes, Math.min(growthMax * size, growthMax * snapshotLogBytes), size);
     return this.#bytes >= bytes * this.#patience || this.#entries >= snapshotEntries * this.#patience;
   }
 

@@ -13,6 +13,8 @@ const turnMsMax = 10;
 const workerMsMin = 0.1;
 /** ... until a turn has lasted so long: then all that comes yet waits for the next one. */
 const overtimeMsMax = 30;
+/** Somebody who works looks at the clock each time he has asked so often: a look takes a hundredth of what a request does. */
+const askedPerLook = 4;
 
 /** Somebody whose work comes in parts. */
 export interface Worker {
@@ -30,8 +32,10 @@ export interface Worker {
 export class Turns {
   readonly #clock: Clock;
   #number = 0;
-  /** The time when somebody last began or ended a part of his work, for deadlines of seconds. */
+  /** The time when somebody last began or ended a part of his work, or looked at the clock. */
   now: number;
+  /** How often it was asked since then whether somebody's time is over. */
+  #asked = 0;
   #usedMs = 0;
   #turnMsMax = turnMsMax;
   /** Those whose time is over, in the order in which they go on. */
@@ -62,9 +66,15 @@ export class Turns {
     this.#scheduleNext();
   }
 
-  /** Whether the time of a worker that runs is over. */
+  /** Whether the time of a worker that runs is over, as far as that is known: after what may take long, call `look`. */
   isOver(worker: Worker): boolean {
-    return this.#clock.now() >= worker.worksUntil;
+    if (++this.#asked % askedPerLook === 0) this.look();
+    return this.now >= worker.worksUntil;
+  }
+
+  /** Looks at the clock. */
+  look(): void {
+    this.now = this.#clock.now();
   }
 
   /** The event loop has come around. */

@@ -249,7 +249,7 @@ Deno.test("onTick() counts for how long nothing has begun or ended on the disk",
   assertEquals(bench.writer.onTick(), 0);
 });
 
-Deno.test("LogWriter.settledIndex is what is durable and will not be changed by a write that waits or is under way", () => {
+Deno.test("LogWriter.settledIndex() is what is durable and will not be changed by a write that waits or is under way", () => {
   const bench = new Bench();
   const { writer } = bench;
   writer.submit(acknowledged(log.slice(0, 5)));

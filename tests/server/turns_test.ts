@@ -57,6 +57,7 @@ class Job implements Worker {
       while (!this.isDone && !loop.turns.isOver(this)) {
         loop.ms += this.msEach;
         this.done++;
+        if (this.msEach >= 0.05) loop.turns.look(); // shorter ones it counts
       }
     });
   }
@@ -70,6 +71,14 @@ Deno.test("Turns.run() lets a worker have a turn to itself, and go on in the nex
   assertEquals(loop.turn(), 5);
   assert(job.isDone);
   assertEquals(loop.turn(), 0, "nobody waits any more");
+});
+
+Deno.test("Turns.isOver() finds out without a look after each part, and before many more are done", () => {
+  const loop = new Loop();
+  const job = new Job(loop, 4000, 0.01);
+  assert(job.done >= 1000 && job.done <= 1003, `${job.done} of 1,000`);
+  loop.turn();
+  assert(job.done >= 2000 && job.done <= 2006, `${job.done} of 2,000`);
 });
 
 Deno.test("Turns.run() counts what a worker does in several parts of one turn", () => {

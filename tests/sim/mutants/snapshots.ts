@@ -103,8 +103,8 @@ export const snapshots: Record<string, Mutant> = {
     classes: ["BN7"],
     changes: [{
       file: "lib/kv/keys.ts",
-      from: "yield expiresAt === undefined ? { key, value, version } : { key, value, version, expiresAt };",
-      to: "yield { key, value, version };",
+      from: "if (expiresAt !== Infinity) lines.plain(",
+      to: "if (expiresAt < 0) lines.plain(",
     }],
   },
   "empty-after-start": {
@@ -135,8 +135,9 @@ export const snapshots: Record<string, Mutant> = {
     classes: ["S12"],
     changes: [{
       file: "lib/kv/keys.ts",
-      from: "yield expiresAt === undefined",
-      to: 'if (value !== "") yield expiresAt === undefined',
+      from: "const held = values[i]!, expiresAt = heap.expiresAt(held);",
+      to:
+        'const held = values[i]!, expiresAt = heap.expiresAt(held);\n      if (heap.get(held).value === "") continue;',
     }],
   },
   "odd-keys-dropped": {
@@ -144,8 +145,9 @@ export const snapshots: Record<string, Mutant> = {
     classes: ["S12"],
     changes: [{
       file: "lib/kv/keys.ts",
-      from: "yield expiresAt === undefined",
-      to: "if (!/[:\\n]/.test(key)) yield expiresAt === undefined",
+      from: "const held = values[i]!, expiresAt = heap.expiresAt(held);",
+      to:
+        "const held = values[i]!, expiresAt = heap.expiresAt(held);\n      if (/[:\\n]/.test(fromSortable(keys[i]!))) continue;",
     }],
   },
 };

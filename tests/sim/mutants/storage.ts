@@ -98,6 +98,15 @@ export const storage: Record<string, Mutant> = {
       to: "hardState !== this.#hardState || snapshot !== null",
     }],
   },
+  "lines-forgotten-early": {
+    bug: "entries that are not on the disk yet are to be read from there again (server.ts)",
+    classes: ["BS1"],
+    changes: [{
+      file: "lib/server/server.ts",
+      from: "this.raft.forgetLines(this.#writer.settledIndex);",
+      to: "this.raft.forgetLines(this.appliedIndex);",
+    }],
+  },
   "abstaining-acknowledges": {
     bug: "a leader counts what members that abstain have on their disks (incarnations.ts)",
     classes: ["BM6"],
