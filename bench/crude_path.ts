@@ -4,7 +4,7 @@
  * one, and a map. There are no terms, elections, checksums, bounds, versions or order of keys, nothing is checked, and
  * nothing is ever read again, by a get either. `bench/vs_etcd.sh` measures it in place of kvapp:
  *
- *   KVAPP="deno run --v8-flags=--no-allocation-site-pretenuring -A bench/crude_path.ts" bench/vs_etcd.sh put:64x1 put:16x64
+ *   KVAPP="deno run --v8-flags=--no-allocation-site-pretenuring,--heap-growing-percent=60 -A bench/crude_path.ts" bench/vs_etcd.sh put:64x1 put:16x64
  *
  * @module
  */

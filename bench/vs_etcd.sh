@@ -36,7 +36,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/.."
 # The flags are those that the executable has in itself (lib/cli/program.ts).
-read -r -a kvapp <<<"${KVAPP:-deno run --v8-flags=--no-allocation-site-pretenuring -A main.ts}"
+read -r -a kvapp <<<"${KVAPP:-deno run --v8-flags=--no-allocation-site-pretenuring,--heap-growing-percent=60 -A main.ts}"
 etcd=${ETCD:-etcd} etcdctl=${ETCDCTL:-etcdctl}
 rounds=${ROUNDS:-5} seconds=${SECONDS_EACH:-5} warmup=${WARMUP:-10}
 scenarios=("$@")
