@@ -164,8 +164,8 @@ export class Client {
 
   /**
    * The keys of a range with their values, in the order of their UTF-8 bytes: all of one moment, however many. They are
-   * asked for in pages, from one node; when that is lost meanwhile, or the caller takes minutes, the loop ends with
-   * ClientError `cursorExpired`, and the list must be begun again.
+   * asked for in pages, from one node; when that is lost meanwhile, the caller takes minutes, or dozens of others list at
+   * the same time, the loop ends with ClientError `cursorExpired`, and the list must be begun again.
    *
    * @example
    * ```ts no-assert

@@ -6,6 +6,9 @@
  * @module
  */
 
+/** No timer of the runtime takes longer. */
+const timerMsMax = 2 ** 31 - 1;
+
 interface Link {
   before: Link;
   after: Link;
@@ -59,7 +62,7 @@ class Line {
   }
 
   #wait(ms: number): void {
-    this.#timer = setTimeout(() => this.#onTimer(), ms);
+    this.#timer = setTimeout(() => this.#onTimer(), Math.min(ms, timerMsMax));
   }
 
   /** The first one that was there when the timer began may have been removed since. */

@@ -49,7 +49,10 @@ export interface OldEntries {
   read(first: number, last: number, bytesMax: number): Entry[];
 }
 
-/** An old entry cannot be read any more, or is not what it was. Nothing has changed by the call that throws this. */
+/**
+ * An old entry cannot be read any more, or is not what it was. What the call that throws this has done before stays for the
+ * next one: nothing is done twice, and nothing is lost.
+ */
 export class OldEntryLost extends Error {
   /** Always "OldEntryLost". */
   override name = "OldEntryLost";

@@ -25,7 +25,9 @@ export interface Caller {
   push(lines: string): void;
   /** More may wait for it in answers that are not lines yet. */
   readonly mayHold: boolean;
-  /** So many bytes more wait for it in such answers; fewer, when negative. */
+  /** It has more than its share of lines that wait, most often for one before them, and clients together hold too much. */
+  readonly waitsForTooMuch: boolean;
+  /** So many bytes more wait for it in answers that are not lines yet; fewer, when negative. */
   hold(bytes: number): void;
 }
 

@@ -207,6 +207,10 @@ export class Client implements Caller, Worker {
     return bytes === 0 ? !this.#owner.isPacked() : !this.#owner.isCrowded();
   }
 
+  get waitsForTooMuch(): boolean {
+    return this.#waitingUnits > shareBytes && this.#owner.isCrowded();
+  }
+
   hold(bytes: number): void {
     this.#heldBytes += bytes;
     if (bytes !== 0) this.#count();
@@ -263,8 +267,7 @@ export class Client implements Caller, Worker {
 
   get #isFull(): boolean {
     if (this.#slots.size >= this.#limits.requestsInFlightMax || !this.#hasRoom) return true;
-    const isTooMuch = this.#waitingUnits > shareBytes && this.#owner.isCrowded();
-    return isTooMuch || this.#owner.turns.isOver(this);
+    return this.waitsForTooMuch || this.#owner.turns.isOver(this);
   }
 
   #onData(bytes: Uint8Array): void {

@@ -34,6 +34,15 @@ function firstChanged({ snapshot, entries }: Write): number {
   return snapshot !== null ? 0 : entries[0]?.index ?? Infinity;
 }
 
+/** Whether a write does nothing but say once more what the one before it says. */
+function isRepetition(write: Write, before: Write | undefined): boolean {
+  const [said, ...others] = write.messages;
+  const last = before?.messages.at(-1);
+  if (said?.type !== "appendEntriesResponse" || others.length > 0 || !needsNoDisk(write)) return false;
+  return last?.type === "appendEntriesResponse" && last.to === said.to && last.term === said.term &&
+    last.success && said.success && last.matchIndex === said.matchIndex && last.abstains === said.abstains;
+}
+
 /** A full disk is tried again after so many ticks. */
 const retryTicks = 20;
 
@@ -99,6 +108,8 @@ export class LogWriter {
       if (!this.#isStateDue) this.#sendVotes(write);
       return;
     }
+    // While the disk hangs a follower is asked thousands of times whether it is there.
+    if (isRepetition(write, this.#waiting.at(-1))) return;
     for (const { line } of write.entries) this.#pendingBytes += line.length;
     if (write.hardState !== null) this.#isStateDue = true;
     this.#firstPending = Math.min(this.#firstPending, firstChanged(write));
@@ -150,7 +161,10 @@ export class LogWriter {
       if (error !== null) return this.#onFull(writes);
       this.#isFull = false;
       this.#isStateDue = this.#waiting.some(({ hardState }) => hardState !== null);
-      this.#firstPending = Math.min(Infinity, ...this.#waiting.map(firstChanged));
+      this.#firstPending = Infinity;
+      for (const write of this.#waiting) {
+        this.#firstPending = Math.min(this.#firstPending, firstChanged(write));
+      }
       for (const write of writes) {
         for (const { line } of write.entries) this.#pendingBytes -= line.length;
         this.#owner.onDurable(write.messages);

@@ -98,7 +98,7 @@ export const defaultLimits: Limits = {
   snapshotLogBytes: 32 << 20,
   trailingBytes: 8 << 20,
   logMemoryBytes: 8 << 20,
-  snapshotEntries: 1_000_000,
+  snapshotEntries: 500_000,
   watchHistoryBytes: 32 << 20,
   watchesMax: 1024,
   requestTimeoutMs: 5000,

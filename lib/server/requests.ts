@@ -203,14 +203,20 @@ function refusal(reason: ProposalRefusal, { raft, clientAddressOf }: RequestCont
 function get(request: GetRequest, call: RequestCall): void {
   const { machine, expiry } = call.context;
   const { id, key } = request;
-  read(request, call, (at) => {
+  const look: Look = (at) => {
     const found = machine.store.get(key);
     const { index, ageMs } = at();
     const logTime = found?.expiresAt === undefined ? 0 : expiry.logTime();
     const line = (): string =>
       encodeReply(id, getReply(found, { index, ageMs, logTime }), call.trace?.report());
     return found === undefined || found.value.length <= smallUnits ? line() : line;
-  });
+  };
+  read(request, call, (at) => call.caller.waitsForTooMuch ? () => textOf(look(at)) : look(at));
+}
+
+/** The line itself. */
+function textOf(line: Parameters<Answer>[0]): string {
+  return typeof line === "string" ? line : line();
 }
 
 function list(request: ListRequest, call: RequestCall): void {

@@ -34,8 +34,10 @@ export interface SnapshotterNode {
 
 /** Bytes that one fsync makes durable. */
 const flushBytes = 256 << 10;
-/** For a large state the log may be so many times as long as for a small one: see ARCHITECTURE.md. */
-const growthMax = 4;
+/** A small snapshot is followed by so many times as much log, but by no more than so many times the least. */
+const growth = 4;
+/** A large one is followed by as much log as itself, but by no more than so many times the least: a start holds it in memory. */
+const growthMax = 16;
 /** After an attempt that found no room. */
 const retryMs = 10_000;
 
@@ -169,15 +171,9 @@ export class Snapshotter {
     return storage.hardState.currentTerm >= (raft.termAt(machine.appliedIndex) ?? 0);
   }
 
-  /**
-   * A snapshot costs the more the larger the state is, and so does a start. So there is more log between two then: up to
-   * four times the snapshot while that is small, and as much as itself when it is large.
-   */
   #isDue(newest: number): boolean {
-    const { storage } = this.#node;
     const { snapshotLogBytes, snapshotEntries } = this.#options.limits;
-    const size = storage.snapshots.size(newest);
-    const bytes = Math.max(snapshotLogBytes, Math.min(growthMax * size, growthMax * snapshotLogBytes), size);
+    const bytes = logBytesBetween(this.#node.storage.snapshots.size(newest), snapshotLogBytes);
     return this.#bytes >= bytes * this.#patience || this.#entries >= snapshotEntries * this.#patience;
   }
 
@@ -317,6 +313,15 @@ export class Snapshotter {
     }
     return Math.max(index, least);
   }
+}
+
+/**
+ * Bytes of log between a snapshot of `size` bytes and the next one: at least `least`. A snapshot costs the more the larger
+ * the state is, and so does a start. So there is up to four times as much while the snapshot is small, and as much as
+ * itself when it is large, up to a bound.
+ */
+export function logBytesBetween(size: number, least: number): number {
+  return Math.max(least, Math.min(growth * size, growth * least), Math.min(size, growthMax * least));
 }
 
 /** What a newer version wrote is no use either. */

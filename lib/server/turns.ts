@@ -34,7 +34,7 @@ export class Turns {
   #number = 0;
   /** The time when somebody last began or ended a part of his work, or looked at the clock. */
   now: number;
-  /** How often it was asked since then whether somebody's time is over. */
+  /** How often it was asked whether somebody's time is over. */
   #asked = 0;
   #usedMs = 0;
   #turnMsMax = turnMsMax;

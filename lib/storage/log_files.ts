@@ -85,7 +85,8 @@ export class LogFiles {
     assert(from !== undefined && segment !== undefined, () => `entry ${first} is in a segment`);
     const name = segmentName(segment.first);
     let end = first;
-    while (end < last && this.#isWithin(segment, end + 1) && this.#endOf(end + 1) - from <= bytesMax) end++;
+    last = Math.min(last, this.#lastOf(segment));
+    while (end < last && this.#endOf(end + 1) - from <= bytesMax) end++;
     const bytes = this.#disk.readRange(name, from, this.#endOf(end) - from);
     const entries: Entry[] = [];
     for (let index = first; index <= end; index++) {
@@ -113,8 +114,10 @@ export class LogFiles {
     return isLast ? this.#segments[at]!.end : this.#offsetOf(index + 1)!;
   }
 
-  #isWithin(segment: Segment, index: number): boolean {
-    return this.#segments.findLast((one) => one.first <= index) === segment;
+  /** The last entry that a segment has. */
+  #lastOf(segment: Segment): number {
+    const next = this.#segments[this.#segments.indexOf(segment) + 1];
+    return next === undefined ? this.lastIndex : next.first - 1;
   }
 
   /** Makes the last segment durable as it is, without what follows its good part. One without a header goes. */

@@ -41,3 +41,13 @@ Deno.test("startTimeout() leaves no timer behind when all were stopped, also mor
   await sleep(50, forLong);
   assertEquals(count, 1);
 });
+
+Deno.test("startTimeout() waits for weeks like any other time", async () => {
+  const { resolve, promise } = Promise.withResolvers<void>();
+  const stop = startTimeout(2 ** 40, resolve);
+  const stopForever = startTimeout(Infinity, resolve);
+  const isOver = await Promise.race([promise.then(() => true), sleep(20, forLong).then(() => false)]);
+  stop();
+  stopForever();
+  assertEquals(isOver, false);
+});

@@ -36,6 +36,24 @@ Deno.test("LineBuffer.string() and stringOf() write what JSON.stringify() writes
   );
 });
 
+Deno.test("LineBuffer.stringOf() finds the only character that is escaped, whatever stands around it", () => {
+  const lines = new LineBuffer();
+  for (const filler of ["a", "!", "#", "[", "]", "\x7f", " ", "\u00e4"]) {
+    for (let length = 1; length <= 9; length++) {
+      for (let at = 0; at < length; at++) {
+        for (let unit = 0; unit < 0x80; unit++) {
+          const text = filler.repeat(at) + String.fromCharCode(unit) + filler.repeat(length - at - 1);
+          const bytes = encoder.encode(text);
+          const ints = new Int32Array(6);
+          new Uint8Array(ints.buffer).set(bytes);
+          lines.stringOf(ints, 0, bytes.length);
+          if (textOf(lines) !== JSON.stringify(text)) throw new Error(JSON.stringify(text));
+        }
+      }
+    }
+  }
+});
+
 Deno.test("LineBuffer.take() gives whole lines and their number, of any length, and begins anew", () => {
   const lines = new LineBuffer();
   assertEquals(lines.take(), { bytes: new Uint8Array(), lines: 0 });

@@ -46,6 +46,8 @@ const ping = bytes('{"op":"ping"}\n');
 
 class Bench {
   now = 0;
+  /** Milliseconds that a request takes. */
+  costMs = 0;
   readonly answers: Answer[] = [];
   readonly connections: ClientConnections;
 
@@ -53,7 +55,10 @@ class Bench {
     const never = { cancel: () => {} };
     const clock: Clock = { now: () => this.now, after: () => never, every: () => never, soon: (f) => f() };
     this.connections = new ClientConnections({ clock, limits: { ...defaultLimits, ...limits }, delayMs: 0 }, {
-      onRequest: (_request, answer) => this.answers.push(answer),
+      onRequest: (_request, answer) => {
+        this.now += this.costMs;
+        this.answers.push(answer);
+      },
       onWork: () => {},
       onGone: () => {},
     });
@@ -142,4 +147,38 @@ Deno.test("Client.onData() takes no more requests of who has too many answers be
   const text = near.sent.map((bytes) => new TextDecoder().decode(bytes)).join("");
   const lines = text.split("\n").map((line) => line.slice(0, 5));
   assertEquals(lines, ["first", ...Array(22).fill("xxxxx"), ...Array(78).fill("last"), ""]);
+});
+
+Deno.test("Client.onData() stops behind a long line, and flush() behind a reply that was only then made, when they took all its time", () => {
+  const bench = new Bench();
+  const near = bench.accept();
+  bench.costMs = 11;
+  const long = bytes(JSON.stringify({ op: "put", key: "k", value: "v".repeat(5000) }) + "\n");
+  near.onData(new Uint8Array([...long, ...long, ...long]));
+  assertEquals(bench.answers.length, 1);
+  const other = bench.accept();
+  bench.costMs = 0;
+  for (let i = 0; i < 3; i++) other.onData(ping);
+  assertEquals(bench.answers.length, 4);
+  for (const answer of bench.answers.splice(1)) {
+    answer(() => {
+      bench.now += 11;
+      return "slow\n";
+    });
+  }
+  bench.connections.flush();
+  assertEquals(other.sent.length, 1);
+  assertEquals(new TextDecoder().decode(other.sent[0]), "slow\n");
+});
+
+Deno.test("Client.onData() knows of answers to others that wait for one before them, as soon as they are there", () => {
+  const bench = new Bench({ clientBytesMax: 100_000 });
+  const [near, other] = [bench.accept(), bench.accept()];
+  other.onData(ping);
+  bench.answer("it has not read this\n");
+  for (let i = 0; i < 12; i++) near.onData(ping);
+  for (const answer of bench.answers.splice(0).slice(1)) answer("x".repeat(20_000) + "\n");
+  other.onData(ping);
+  other.onData(ping);
+  assertEquals(bench.answers.length, 1, "one more shows that the node holds too much");
 });

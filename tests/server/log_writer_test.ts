@@ -270,3 +270,24 @@ Deno.test("LogWriter.settledIndex() is what is durable and will not be changed b
   bench.settle();
   assertEquals([writer.isFull, writer.settledIndex], [true, 4]);
 });
+
+Deno.test("LogWriter.submit() says once what it is asked again and again while the disk hangs", () => {
+  const bench = new Bench();
+  const { writer } = bench;
+  writer.submit(acknowledged(log.slice(0, 1)));
+  const again = (): void => writer.submit(only(appendResponse({ term: 1, matchIndex: 1 })));
+  for (let i = 0; i < 3; i++) again();
+  writer.submit(acknowledged(log.slice(1, 2)));
+  again();
+  bench.settle();
+  assertEquals(bench.sent, ["ack 1", "ack 1", "ack 2", "ack 1"]);
+});
+
+Deno.test("LogWriter.submit() goes on after a long time in which very much has gathered", () => {
+  const bench = new Bench();
+  bench.writer.submit(acknowledged(log.slice(0, 1)));
+  const count = 200_000;
+  for (let i = 0; i < count; i++) bench.writer.submit(only(contactResponse({ term: 1 })));
+  bench.settle();
+  assertEquals([bench.sent.length, bench.errors], [count + 1, []]);
+});

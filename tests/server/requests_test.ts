@@ -59,6 +59,28 @@ Deno.test("answerRequest() answers all transactions that waited together, and ot
   assert(cluster.client(leader).ask({ op: "list" }).ok);
 });
 
+Deno.test("answerRequest() makes few of the answers that wait to be read, though all gets are confirmed at once", () => {
+  const cluster = new SmallCluster("gets", { limits: { clientBytesMax: 4 << 20 } });
+  const leader = cluster.leader!;
+  const value = "v".repeat(8000);
+  assert(cluster.client(leader).ask({ op: "put", key: "k", value }).ok);
+  const clients = Array.from({ length: 10 }, () => cluster.client(leader));
+  cluster.run(100);
+  const count = 1000;
+  for (const client of clients) {
+    client.pause();
+    client.send(...Array.from({ length: count }, () => ({ op: "get", key: "k" })));
+  }
+  cluster.run(1000);
+  const txn = { op: "txn", then: [{ op: "get", key: "k" }] };
+  assert(cluster.client(leader).ask(txn).ok, "80 MB would be more than the node holds");
+  for (const client of clients) {
+    client.resume();
+    cluster.until(() => client.replies.length === count, "all replies");
+    assert(client.replies.every((reply) => reply.value === value));
+  }
+});
+
 Deno.test("answerRequest() holds nothing any more for a transaction of which nobody knows what became of it", () => {
   const limits = { clientBytesMax: 400_000, replyBytesMax: 100_000, requestTimeoutMs: 1000 };
   const cluster = new SmallCluster("outcome unknown", { size: 1, limits });

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { logBytesBetween } from "../../lib/server/snapshotter.ts";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { SnapshotMetadata } from "../../lib/raft/types.ts";
 import { encodeSnapshot } from "../../lib/storage/snapshot_format.ts";
@@ -75,6 +76,34 @@ Deno.test("Snapshotter.takeWhenDue() takes a snapshot in slices: requests are se
   }
   assert(served >= 10, `${served} requests`);
   assertEquals(files(node!), [newest(node!)]);
+});
+
+Deno.test("logBytesBetween() is four times a small snapshot and as much as a large one, within bounds", () => {
+  const [least, of] = [100, (size: number): number => logBytesBetween(size, 100)];
+  assertEquals([0, 25, 50, 100, 399].map(of), [least, 100, 200, 400, 400]);
+  assertEquals([401, 1600, 1601, 1e9].map(of), [401, 1600, 1600, 1600]);
+});
+
+Deno.test("Snapshotter.takeWhenDue() waits for more log when the snapshot is larger", () => {
+  const limits = { snapshotLogBytes: 10_000 };
+  const cluster = new SmallCluster("distance", { size: 1, limits });
+  const [node] = cluster.nodes;
+  const client = cluster.client(node!);
+  const distances: number[] = [];
+  let bytes = 0;
+  for (let i = 0; distances.length < 3; i++) {
+    const before = newest(node!);
+    put(client, 1, { from: i, bytes: 1000 });
+    cluster.run(50);
+    bytes += 1150;
+    if (newest(node!) === before) continue;
+    distances.push(bytes / 10_000);
+    bytes = 0;
+  }
+  const least = [1, 3.5, 4];
+  for (const [i, distance] of distances.entries()) {
+    assert(distance > least[i]! && distance < 1.7 * least[i]!, `${distances}`);
+  }
 });
 
 Deno.test("Snapshotter.takeWhenDue() keeps two snapshots and the log back to the older one", () => {

@@ -35,6 +35,7 @@ class Watcher implements Caller {
   watches = 0;
   readonly inputEnded = false;
   readonly mayHold = true;
+  readonly waitsForTooMuch = false;
   /** So many times more it has room. */
   room = Infinity;
   pushed = "";

@@ -69,6 +69,7 @@ function openWatch(
       caller.pieces.push(lines.length);
     },
     mayHold: true,
+    waitsForTooMuch: false,
     hold(): void {},
   };
   const opened = watches.open({ op: "watch", id: undefined, ...options }, caller, 0);

@@ -269,7 +269,8 @@ export class Client {
   #newValue(): string {
     const { random, workload } = this.options;
     const padding = "v".repeat(random.below(workload.valueCharsMax));
-    return `${this.name}.${++this.#values} ${padding}`;
+    const quote = ++this.#values % 8 === 4 ? '"' : " "; // some values cannot stand in JSON as they are
+    return `${this.name}.${this.#values}${quote}${padding}`;
   }
 
   #attempt(request: Request, floor = this.options.history.newestKnown): Attempt {

@@ -150,4 +150,13 @@ export const snapshots: Record<string, Mutant> = {
         "const held = values[i]!, expiresAt = heap.expiresAt(held);\n      if (/[:\\n]/.test(fromSortable(keys[i]!))) continue;",
     }],
   },
+  "quotes-not-escaped": {
+    bug: "a snapshot has values with quotes as they are, so that their lines are not JSON (line_buffer.ts)",
+    classes: ["S12"],
+    changes: [{
+      file: "lib/kv/line_buffer.ts",
+      from: "| ((quotes - eachByte) & ~quotes) |",
+      to: "|",
+    }],
+  },
 };
