@@ -23,7 +23,7 @@ import { pageOf, type Report, textOf } from "./report_page.ts";
 const fullPlan: Plan = {
   name: "the full run",
   seconds: 8,
-  warmup: 2,
+  warmup: 6,
   rounds: 3,
   puts: ["1x1", "4x1", "16x1", "64x1", "256x1", "16x16", "16x64"],
   gets: ["256x1", "16x64"],
