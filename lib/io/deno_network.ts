@@ -241,7 +241,7 @@ class TcpConnection implements Connection {
       for (let written = 0; written < bytes.length;) {
         let count: number;
         try {
-          count = await tcp.write(written === 0 ? bytes : bytes.subarray(written));
+          count = await tcp.write(bytes.subarray(written));
         } catch (error) {
           return this.#fail(error);
         }

@@ -263,10 +263,9 @@ export class Log {
   }
 
   #readOld(first: number, bytesMax: number): Entry[] {
-    const last = Math.min(this.#packed.firstLine - 1, this.#packed.lastIndex);
     let entries: Entry[];
     try {
-      entries = this.#old!.read(first, last, bytesMax);
+      entries = this.#old!.read(first, this.#packed.firstLine - 1, bytesMax);
     } catch (cause) {
       throw new OldEntryLost(first, cause);
     }

@@ -16,6 +16,7 @@ import type { Entry } from "./types.ts";
 export class PackedEntries {
   /** Of the newest ones; numbered by index. */
   readonly #lines = new ByteQueue();
+  /** Of these lines. */
   #bytes = 0;
   /** Of all. */
   #crcs: number[] = [];
@@ -50,7 +51,7 @@ export class PackedEntries {
 
   /** Forgets the entries up to `index`. */
   dropUpTo(index: number): void {
-    this.#forgetBefore(Math.min(index + 1, this.#lines.end));
+    this.forgetLines(index, 0);
     this.#crcs = this.#crcs.slice(Math.max(0, index + 1 - this.#first));
     this.#first = Math.max(this.#first, index + 1);
     const kept = this.#terms.findLastIndex(({ first }) => first <= index + 1);
@@ -59,11 +60,9 @@ export class PackedEntries {
 
   /** Forgets the oldest lines up to that of the entry `index`, while there are more than `bytesMax` bytes of them. */
   forgetLines(index: number, bytesMax: number): void {
-    let before = this.#lines.first, bytes = this.#bytes;
-    while (bytes > bytesMax && before <= index && before < this.#lines.end) {
-      bytes -= this.#lines.lengthAt(before++);
-    }
-    this.#forgetBefore(before);
+    let before = this.#lines.first;
+    while (this.#bytes > bytesMax && before <= index) this.#bytes -= this.#lines.lengthAt(before++);
+    this.#lines.dropBefore(before);
   }
 
   /** The entry at `index`, whose line must be here, made anew. */
@@ -86,10 +85,5 @@ export class PackedEntries {
   /** Bytes of its line, which must be here. */
   bytesAt(index: number): number {
     return this.#lines.lengthAt(index);
-  }
-
-  #forgetBefore(index: number): void {
-    for (let i = this.#lines.first; i < index; i++) this.#bytes -= this.#lines.lengthAt(i);
-    if (index > this.#lines.first) this.#lines.dropBefore(index);
   }
 }

@@ -71,7 +71,7 @@ export class LogFiles {
   /** Bytes that the entry at `index` takes, with what stands behind it; 0: it is not there. */
   bytesOf(index: number): number {
     const from = this.#offsetOf(index);
-    return from === undefined ? 0 : this.#endOf(index) - from;
+    return from === undefined ? 0 : this.#endOf(index, this.#placeOf(index)) - from;
   }
 
   /**
@@ -81,13 +81,13 @@ export class LogFiles {
   read(first: number, last: number, bytesMax: number): Entry[] {
     assert(first <= last && last <= this.durable.index, "what is read is durable");
     const from = this.#offsetOf(first);
-    const segment = this.#segments.findLast((one) => one.first <= first);
-    assert(from !== undefined && segment !== undefined, () => `entry ${first} is in a segment`);
-    const name = segmentName(segment.first);
+    assert(from !== undefined, () => `entry ${first} is in a segment`);
+    const place = this.#placeOf(first);
+    const name = segmentName(place.segment.first);
     let end = first;
-    last = Math.min(last, this.#lastOf(segment));
-    while (end < last && this.#endOf(end + 1) - from <= bytesMax) end++;
-    const bytes = this.#disk.readRange(name, from, this.#endOf(end) - from);
+    last = Math.min(last, place.last);
+    while (end < last && this.#endOf(end + 1, place) - from <= bytesMax) end++;
+    const bytes = this.#disk.readRange(name, from, this.#endOf(end, place) - from);
     const entries: Entry[] = [];
     for (let index = first; index <= end; index++) {
       const at = this.#offsetOf(index)! - from;
@@ -107,17 +107,16 @@ export class LogFiles {
     return this.#offsets[index - this.#offsetsFrom];
   }
 
-  /** Where the next entry begins, or the segment ends. */
-  #endOf(index: number): number {
+  /** The segment that has an entry, and the last entry of that. */
+  #placeOf(index: number): { segment: Segment; last: number } {
     const at = this.#segments.findLastIndex((one) => one.first <= index);
-    const isLast = this.#segments[at + 1]?.first === index + 1 || index === this.lastIndex;
-    return isLast ? this.#segments[at]!.end : this.#offsetOf(index + 1)!;
+    const next = this.#segments[at + 1];
+    return { segment: this.#segments[at]!, last: next === undefined ? this.lastIndex : next.first - 1 };
   }
 
-  /** The last entry that a segment has. */
-  #lastOf(segment: Segment): number {
-    const next = this.#segments[this.#segments.indexOf(segment) + 1];
-    return next === undefined ? this.lastIndex : next.first - 1;
+  /** Where the next entry begins, or the segment ends. */
+  #endOf(index: number, { segment, last }: { segment: Segment; last: number }): number {
+    return index === last ? segment.end : this.#offsetOf(index + 1)!;
   }
 
   /** Makes the last segment durable as it is, without what follows its good part. One without a header goes. */
