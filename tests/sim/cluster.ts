@@ -7,7 +7,7 @@
 import { DiskFull } from "../../lib/io/io.ts";
 import type { ServerOptions } from "../../lib/server/options.ts";
 import { Server } from "../../lib/server/server.ts";
-import { DurableState } from "./durable_state.ts";
+import { DurableState, isNamedFor } from "./durable_state.ts";
 import type { DiskCopy, FakeDisk } from "./fake_disk.ts";
 import { Invariants } from "./invariants.ts";
 import { Leadership } from "./leadership.ts";
@@ -309,11 +309,6 @@ export class Cluster {
       },
     };
   }
-}
-
-/** Whether a file is that of the snapshot that reaches so far. */
-function isNamedFor(file: string, { index }: { index: number }): boolean {
-  return file.endsWith(`/${String(index).padStart(20, "0")}.ndjson`);
 }
 
 /** A start that finds no room to put aside what it has to cut from the log ends; it is started again until there is. */

@@ -28,7 +28,9 @@ export const corpus: ReadonlyMap<number, string> = new Map([
   [8907, "a snapshot overtook the state file on a disk that hung: a start found a vote lost that never was"],
   [9371, "the simulator forgot what a slow disk had begun when a node started beside it"],
   [10278, "the simulator let packets between two slow hosts take minutes"],
+  [12132, "the simulator gave up before many quick clients had seen the faults that were to come"],
   [17144, "the simulator took a folder for whole whose start had not yet made it so"],
+  [18363, "the simulator took a snapshot in another one's place for whole, and let the newest one rot"],
   [18850, "the simulator let the snapshot rot that was all that a node had after its log was lost"],
   [
     21531,

@@ -176,7 +176,10 @@ export class DurableState {
     this.snapshot = { index: 0, crc: 0 };
     for (const name of this.disk.durableNames()) {
       const place = name.startsWith("snapshots/") ? snapshotIn(this.disk.durable(name)!) : null;
-      if (place !== null && place.index > this.snapshot.index) this.snapshot = place;
+      // One that has come to stand in another one's place is of no use to a node.
+      if (place !== null && isNamedFor(name, place) && place.index > this.snapshot.index) {
+        this.snapshot = place;
+      }
     }
     if (this.snapshot.index !== before) this.#readLog("", false);
   }
@@ -223,6 +226,11 @@ function entryIn(line: Uint8Array): { index: number; prev: number } | null {
   const text = decoder.decode(line.subarray(0, indexAt + 20));
   if (!text.startsWith('","prev":"', 16)) return null;
   return { index: parseInt(text.slice(indexAt), 10), prev: parseInt(text.slice(prevAt, prevEnd), 16) };
+}
+
+/** Whether it is the name of a snapshot that reaches that entry. */
+export function isNamedFor(file: string, { index }: { index: number }): boolean {
+  return file.endsWith(`/${String(index).padStart(20, "0")}.ndjson`);
 }
 
 /** Which entry a snapshot reaches; null: it is not whole. */
