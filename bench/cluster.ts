@@ -53,10 +53,10 @@ export async function measureAll(plan: Plan): Promise<Report> {
   await withFolder(async (folder) => {
     machine = await describeMachine(folder);
   });
-  const { section, greatestPutRate } = await measureRates(plan);
+  const { section, greatest } = await measureRates(plan);
   const sections = [
     section,
-    ...await measureSteady(plan, greatestPutRate),
+    ...await measureSteady(plan, greatest),
     ...await measureDataSize(plan),
     await measureClusterSize(plan),
     await measureListing(plan),

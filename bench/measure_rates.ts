@@ -24,8 +24,14 @@ const yardsticks: { workload: "put" | "get"; shape: Shape }[] = [
   { workload: "get", shape: "256x1" },
 ];
 
+/** Puts a second, and on which connections. */
+export interface Offer {
+  shape: Shape;
+  rate: number;
+}
+
 /** Measures them all, round by round, so that what befalls the machine befalls all. */
-export async function measureRates(plan: Plan): Promise<{ section: Section; greatestPutRate: number }> {
+export async function measureRates(plan: Plan): Promise<{ section: Section; greatest: Offer }> {
   const { seconds, warmup, rounds } = plan;
   const make = (system: Rates["system"], workload: Rates["workload"]) => (shape: Shape): Rates => ({
     system,
@@ -51,7 +57,9 @@ export async function measureRates(plan: Plan): Promise<{ section: Section; grea
       }
     }
   });
-  return { section: sectionOf(all, plan), greatestPutRate: Math.max(...putsOf(all).map(median)) };
+  const greatest = putsOf(all).map((one) => ({ shape: one.shape, rate: median(one) }))
+    .reduce((most, one) => one.rate > most.rate ? one : most);
+  return { section: sectionOf(all, plan), greatest };
 }
 
 function sectionOf(all: Rates[], { rounds, seconds }: Plan): Section {

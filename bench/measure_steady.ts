@@ -7,12 +7,12 @@
 
 import type { Figures } from "../lib/cli/bench.ts";
 import { type TestCluster, type TestNode, withCluster } from "../tests/e2e/cluster.ts";
-import { loadCluster, type Plan, say, type Shape } from "./cluster_load.ts";
+import { loadCluster, partsOf, type Plan, say, type Shape } from "./cluster_load.ts";
+import type { Offer } from "./measure_rates.ts";
 import { bytesWritten } from "./process_figures.ts";
 import type { Section } from "./report_page.ts";
 import { formatNumber, type Plot } from "./report_plot.ts";
 
-const openShape: Shape = "64x64";
 const closedShape: Shape = "16x64";
 const pollMs = 100;
 const shares = [0, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999];
@@ -31,20 +31,20 @@ interface Run {
   entries: number;
 }
 
-/** Measures first at half of `greatestPutRate`, then as fast as it goes. */
-export async function measureSteady(plan: Plan, greatestPutRate: number): Promise<Section[]> {
+/** Measures first half of the greatest rate, on the same connections, then as fast as it goes. */
+export async function measureSteady(plan: Plan, greatest: Offer): Promise<Section[]> {
   const { longSeconds: seconds, warmup } = plan;
-  const rate = Math.round(greatestPutRate / 2);
+  const half = { shape: greatest.shape, rate: Math.round(greatest.rate / 2) };
   const runs: Run[] = [];
   await withCluster({ nodes: 3 }, async (cluster) => {
-    for (const load of [{ shape: openShape, rate }, { shape: closedShape }]) {
+    for (const load of [half, { shape: closedShape }]) {
       const run = () => loadCluster(cluster, { workload: "put", seconds, warmup, ...load });
       runs.push(await observe(cluster, run));
       say(`${seconds} s of puts: ${formatNumber(runs.at(-1)!.figures.operationsPerSecond)}/s`);
     }
   });
   const [open, closed] = runs as [Run, Run];
-  return [latencySection(open, rate), timeSection(open, closed), bytesSection(open, closed)];
+  return [latencySection(open, half), timeSection(open, closed), bytesSection(open, closed)];
 }
 
 async function observe(cluster: TestCluster, load: () => Promise<Figures>): Promise<Run> {
@@ -109,7 +109,7 @@ export function quantilesOf(histogram: Figures["histogram"]): [share: number, mi
   });
 }
 
-function latencySection({ figures, snapshots }: Run, rate: number): Section {
+function latencySection({ figures, snapshots }: Run, { shape, rate }: Offer): Section {
   const { p50, p90, p99, p999, max } = figures.latencyMilliseconds;
   const plot: Plot = {
     kind: "lines",
@@ -119,7 +119,10 @@ function latencySection({ figures, snapshots }: Run, rate: number): Section {
   };
   return {
     title: "Latency of puts at half of the greatest rate",
-    note: `Three nodes, open loop: ${formatNumber(rate)} puts a second fall due on 64 connections for ` +
+    note:
+      `Three nodes, open loop: ${formatNumber(rate)} puts a second fall due on ${
+        partsOf(shape)[0]
+      } connections for ` +
       `${figures.seconds} s, and latency counts from then. The nodes took ${snapshots} snapshots meanwhile.`,
     plots: [plot],
     rows: [
