@@ -5,10 +5,11 @@
  * @module
  */
 
+import { findPlainPut } from "../lib/kv/plain_put.ts";
 import { Store } from "../lib/kv/store.ts";
-import { parseRequest } from "../lib/protocol/client_protocol.ts";
+import { parseAny, parseRequest } from "../lib/protocol/client_protocol.ts";
 import { LineSplitter } from "../lib/protocol/lines.ts";
-import { decodeEntry, isSealed, makeEntry } from "../lib/raft/entry.ts";
+import { decodeEntry, isSealed, makeEntry, readEntry } from "../lib/raft/entry.ts";
 import { Raft } from "../lib/raft/raft.ts";
 import { defaultLimits } from "../lib/server/options.ts";
 
@@ -22,11 +23,28 @@ Deno.bench("makeEntry() of a put of 256 bytes", () => {
   makeEntry({ index: 7, term: 3, kind: "command", command, prevCrc: 0 });
 });
 
+const text = encoder.encode(JSON.stringify(command));
+
+/** The same as a leader has it: by its bytes, borrowed from the request. */
+function plainPut() {
+  const put = findPlainPut(text, 0);
+  if (put === null) throw new Error("it is a plain put");
+  return put;
+}
+
+Deno.bench("findPlainPut() and makeEntry() of the same by its bytes", () => {
+  makeEntry({ index: 7, term: 3, kind: "command", command: plainPut(), prevCrc: 0 });
+});
+
 Deno.bench("isSealed(), its checksum", () => {
   if (!isSealed(entry.line)) throw new Error("the line is whole");
 });
 
-Deno.bench("decodeEntry(), as a follower does", () => {
+Deno.bench("readEntry(), as a follower does", () => {
+  if (typeof readEntry(entry.line, findPlainPut) === "string") throw new Error("the line is whole");
+});
+
+Deno.bench("decodeEntry(), as a follower does when it is no plain put", () => {
   if (typeof decodeEntry(entry.line) === "string") throw new Error("the line is whole");
 });
 
@@ -52,6 +70,10 @@ Deno.bench("LineSplitter.push() of 100 requests in pieces of 1,000 bytes", () =>
 
 Deno.bench("parseRequest() of one", () => {
   if (parseRequest(request, defaultLimits).op !== "put") throw new Error("it is a put");
+});
+
+Deno.bench("parseAny(), the same when it is no plain put", () => {
+  if (parseAny(request, defaultLimits).op !== "put") throw new Error("it is a put");
 });
 
 /** Three nodes whose disks and network take no time. */
@@ -119,6 +141,15 @@ for (; index < keys; index++) store.apply({ ...command, key: `key${index}` }, in
 
 Deno.bench("Store.apply() of a put over 100,000 keys", () => {
   store.apply({ op: "put", key: `key${index % keys}`, value }, ++index);
+});
+
+const texts = Array.from(
+  { length: keys },
+  (_, i) => encoder.encode(JSON.stringify({ ...command, key: `key${i}` })),
+);
+
+Deno.bench("findPlainPut() and Store.apply() of a put over 100,000 keys", () => {
+  store.apply(findPlainPut(texts[index % keys]!, 0)!, ++index);
 });
 
 const session = store.apply({ op: "session" }, ++index) as { session: string };

@@ -51,6 +51,17 @@ export function decodeText(bytes: Uint8Array): string {
   return text.includes("\ufffd") ? strict.decode(bytes) : text;
 }
 
+/** A longer text is decoded as a whole. */
+const unitByUnitMax = 32;
+
+/** The text of bytes that are ASCII. A short one takes half as long as by `decodeText`. */
+export function decodeAscii(bytes: Uint8Array, from: number, end: number): string {
+  if (end - from > unitByUnitMax) return lenient.decode(bytes.subarray(from, end));
+  let text = "";
+  for (let i = from; i < end; i++) text += String.fromCharCode(bytes[i]!);
+  return text;
+}
+
 /**
  * Gives the memory of a buffer back, and makes it empty: left to the garbage collector, megabytes stay for as long as a
  * node has little to do.
@@ -62,6 +73,46 @@ export function release({ buffer }: Uint8Array<ArrayBuffer> | Float64Array<Array
 /** A text has at most so many bytes in UTF-8: three for each UTF-16 unit. */
 export function utf8BytesMax(text: string): number {
   return 3 * text.length;
+}
+
+// No loop here looks beyond the end of an array: once it did, the engine reads all arrays more slowly there, for ever.
+
+/** Whether the bytes from `at` on are `expected`. */
+export function hasAt(bytes: Uint8Array, at: number, expected: Uint8Array): boolean {
+  if (at + expected.length > bytes.length) return false;
+  for (let i = 0; i < expected.length; i++) if (bytes[at + i] !== expected[i]) return false;
+  return true;
+}
+
+const zero = 0x30;
+const nine = 0x39;
+/** More digits could be more than an integer can count. */
+const digitsMax = 15;
+
+/**
+ * Where the decimal digits end that begin at `from`; -1: there is none, or there are more than 15, or zeros that JSON would
+ * not have there. What they say is a safe integer.
+ */
+export function endOfDigits(bytes: Uint8Array, from: number): number {
+  const endMax = Math.min(bytes.length, from + digitsMax + 1);
+  let end = from;
+  while (end < endMax && bytes[end]! >= zero && bytes[end]! <= nine) end++;
+  const isFine = end > from && end - from <= digitsMax && (bytes[from] !== zero || end === from + 1);
+  return isFine ? end : -1;
+}
+
+/** What decimal digits say. */
+export function readDecimal(bytes: Uint8Array, from: number, end: number): number {
+  let value = 0;
+  for (let i = from; i < end; i++) value = value * 10 + bytes[i]! - zero;
+  return value;
+}
+
+/** A part of an array. */
+export interface Piece {
+  readonly bytes: Uint8Array;
+  readonly from: number;
+  readonly length: number;
 }
 
 /** Makes arrays that lie side by side in buffers of `bufferBytes`. Each keeps its buffer, and so its neighbours, in memory. */
@@ -83,6 +134,21 @@ export class Arena {
     this.#makeRoom(utf8BytesMax(text));
     const { written } = encoder.encodeInto(text, this.#buffer.subarray(this.#used));
     return this.#take(written);
+  }
+
+  /** A text as UTF-8, behind that a copy of some bytes, and behind that another text. */
+  join(before: string, { bytes, from, length }: Piece, after: string): Uint8Array {
+    const lengthMax = utf8BytesMax(before) + length + utf8BytesMax(after);
+    if (lengthMax > this.#sharedMax) {
+      return concat([encoder.encode(before), bytes.subarray(from, from + length), encoder.encode(after)]);
+    }
+    this.#makeRoom(lengthMax);
+    const buffer = this.#buffer;
+    let at = this.#used + encoder.encodeInto(before, buffer.subarray(this.#used)).written;
+    buffer.set(bytes.subarray(from, from + length), at);
+    at += length;
+    at += encoder.encodeInto(after, buffer.subarray(at)).written;
+    return this.#take(at - this.#used);
   }
 
   /** A copy. */

@@ -5,7 +5,17 @@
  */
 
 import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
-import { Arena, concat, decodeText, Joiner, merged } from "../lib/bytes.ts";
+import {
+  Arena,
+  concat,
+  decodeAscii,
+  decodeText,
+  endOfDigits,
+  hasAt,
+  Joiner,
+  merged,
+  readDecimal,
+} from "../lib/bytes.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const text = (array: Uint8Array): string => new TextDecoder().decode(array);
@@ -58,5 +68,40 @@ Deno.test("decodeText() reads UTF-8 with U+FFFD and a byte order mark in it, and
   }
   for (const bad of [[0x80], [0xc3], [0xed, 0xa0, 0x80], [0x61, 0xff], [0xef, 0xbf, 0xbd, 0xc0]]) {
     assertThrows(() => decodeText(new Uint8Array(bad)), TypeError);
+  }
+});
+
+Deno.test("Arena.join() puts a part of an array between two texts, whatever its length", () => {
+  const source = bytes("x".repeat(700));
+  for (const length of [0, 1, 50, 62, 63, 600]) {
+    const arena = new Arena(1000);
+    const made = Array.from(
+      { length: 40 },
+      (_, i) => arena.join(`é${i}`, { bytes: source, from: 5, length }, "}"),
+    );
+    assertEquals(made.map(text), Array.from({ length: 40 }, (_, i) => `é${i}${"x".repeat(length)}}`));
+  }
+});
+
+Deno.test("endOfDigits() finds the integers that JSON has as well, and readDecimal() says what they are", () => {
+  const rows = [["0", 1], ["7}", 1], ["10", 2], ["999999999999999", 15], ["01", -1], ["00", -1], ["", -1], [
+    "-1",
+    -1,
+  ]] as const;
+  for (const [digits, end] of rows) {
+    assertEquals(endOfDigits(bytes(`x${digits}`), 1), end < 0 ? end : end + 1, digits);
+    if (end > 0) assertEquals(readDecimal(bytes(digits), 0, end), parseInt(digits));
+  }
+  assertEquals(endOfDigits(bytes("1000000000000000"), 0), -1, "beyond the safe integers may be what follows");
+});
+
+Deno.test("hasAt() compares as many bytes as are expected, and none is beyond the end", () => {
+  assertEquals([2, 3, 0, -1].map((at) => hasAt(bytes("a bc"), at, bytes("bc"))), [true, false, false, false]);
+});
+
+Deno.test("decodeAscii() gives the text of a part, short or long", () => {
+  const all = Array.from({ length: 128 }, (_, i) => String.fromCharCode(i)).join("");
+  for (const [from, end] of [[0, 0], [0, 32], [0, 33], [65, 66], [0, 128]] as const) {
+    assertEquals(decodeAscii(bytes(all), from, end), all.slice(from, end));
   }
 });

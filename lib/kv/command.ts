@@ -1,6 +1,6 @@
 /**
  * What the state machine can be told to do, and what it answers. A command is stored in a log entry and read again
- * by every node, so it is plain JSON data; a result is the reply to the client, all but the request's `id`.
+ * by every node, so it is plain JSON data, or a put that is known by the bytes of that (plain_put.ts); a result is the reply to the client, all but the request's `id`.
  *
  * @module
  */
@@ -123,7 +123,10 @@ export interface Stored extends Versioned {
   readonly expiresAt?: number;
 }
 
-/** What became of a key in an entry. Such changes, in their order, are what watches are told. */
+/**
+ * What became of a key in an entry. Such changes, in their order, are what watches are told. Not to be spread: a PlainPut is
+ * one as well.
+ */
 export type Change =
   | { readonly type: "put"; readonly key: string; readonly value: string }
   | { readonly type: "delete" | "expire"; readonly key: string };

@@ -8,46 +8,15 @@
 import type { Change, Stored } from "./command.ts";
 import { boundsOf, fromSortable, type Range, toSortable } from "./key_order.ts";
 import type { Block, LineBuffer } from "./line_buffer.ts";
+import { list, type ListOptions, type Page } from "./list.ts";
 import { OrderedMap } from "./ordered_map.ts";
-import { type Held, ValueHeap } from "./value_heap.ts";
+import type { PlainPut } from "./plain_put.ts";
+import { type Held, type NewValue, ValueHeap } from "./value_heap.ts";
 
 /** In their order, renumbered for it. */
 type Tree = OrderedMap<Held>;
 /** Keys that go, in the order in which they do: by `expiryOf`. */
 type Expiries = OrderedMap<string>;
-
-/** Which keys, how many, and what of them. */
-export interface ListOptions extends Range {
-  /** At most so many entries, from 1. */
-  limit: number;
-  /** Greatest key first. */
-  reverse?: boolean;
-  /** Leave the values out. */
-  keysOnly?: boolean;
-}
-
-/** One key as `list` gives it. */
-export interface ListedEntry {
-  key: string;
-  /** Absent when only keys were asked for. */
-  value?: string;
-  version: number;
-  /** The key goes at this log time; absent: it stays. */
-  expiresAt?: number;
-}
-
-/** A part of the keys, in order. */
-export interface Page {
-  entries: ListedEntry[];
-  /** Where the next page begins: null when nothing is left out, else the `start`, or the `end` of a reverse list. */
-  next: string | null;
-}
-
-/**
- * A page ends before its keys and values exceed so many UTF-16 units, one entry aside, so that a list of large values
- * fills neither the memory nor the connection, nor keeps others waiting for long: a page of this many takes two milliseconds.
- */
-export const pageUnitsMax = 256 << 10;
 
 /** The keys, which change. */
 export class Keys {
@@ -119,6 +88,13 @@ export class Keys {
     this.#note({ type: "put", key, value: stored.value });
   }
 
+  /** As `set` does what the put of the entry at `index` says; its value never becomes a text. */
+  put(put: PlainPut, index: number): void {
+    const { key } = put; // ASCII, which is sorted as it is
+    this.#put(key, key, { value: put.valueBytes(), version: index });
+    this.#note(put);
+  }
+
   /** Gives a value to a key that comes after all others; does nothing, and returns false, when it does not. */
   append(key: string, stored: Stored): boolean {
     const sortable = toSortable(key);
@@ -144,13 +120,13 @@ export class Keys {
     return expired;
   }
 
-  #put(sortable: string, key: string, stored: Stored): void {
+  #put(sortable: string, key: string, stored: NewValue): void {
     this.#tree.update(sortable, (held) => this.#replace(sortable, held, stored));
     if (stored.expiresAt !== undefined) this.#expiries.set(expiryOf(stored.expiresAt, sortable), key);
     if (this.#heap.isSparse) this.#gather();
   }
 
-  #replace(sortable: string, held: Held | undefined, stored: Stored): Held {
+  #replace(sortable: string, held: Held | undefined, stored: NewValue): Held {
     if (held !== undefined) this.#forgetExpiry(sortable, held);
     this.#undo?.push({ sortable, held });
     return held === undefined || this.#undo !== null
@@ -296,29 +272,6 @@ export class FrozenKeys {
   release(): void {
     this.#heap.release(this.#number);
   }
-}
-
-function list(tree: Tree, heap: ValueHeap, options: ListOptions): Page {
-  const { limit, reverse = false, keysOnly = false } = options;
-  const { low, high } = boundsOf(options);
-  const page: Page = { entries: [], next: null };
-  let units = 0;
-  const pairs = reverse ? tree.entriesReversed(high) : tree.entries(low);
-  for (const [sortable, held] of pairs) {
-    if (reverse ? sortable < low : sortable >= high) break;
-    const key = fromSortable(sortable);
-    const version = heap.version(held), expiresAt = heap.expiresAt(held);
-    const entry: ListedEntry = keysOnly ? { key, version } : { key, value: heap.get(held).value, version };
-    units += key.length + (entry.value?.length ?? 0);
-    const isFull = page.entries.length === limit || (units > pageUnitsMax && page.entries.length > 0);
-    if (isFull) {
-      page.next = reverse ? page.entries.at(-1)!.key : key;
-      break;
-    }
-    if (expiresAt !== Infinity) entry.expiresAt = expiresAt;
-    page.entries.push(entry);
-  }
-  return page;
 }
 
 function* blocks(lines: LineBuffer, tree: Tree, heap: ValueHeap): Generator<Block> {

@@ -21,6 +21,11 @@ type Ref = number;
 /** A value by which the heap knows it: where it is or, when it is large, itself. */
 export type Held = Ref | Stored;
 
+/** A value to keep: a text or, when it is not large, UTF-8. */
+export interface NewValue extends Omit<Stored, "value"> {
+  readonly value: string | Uint8Array;
+}
+
 /** A value of more UTF-16 units is large. Whoever looks at another one gets a copy. */
 export const largeUnits = 4096;
 
@@ -122,11 +127,12 @@ export class ValueHeap {
   }
 
   /** Keeps a value. */
-  add(stored: Stored): Held {
-    const { value } = checked(stored);
-    if (value.length > largeUnits) return stored;
+  add(stored: NewValue): Held {
+    if (isLarge(stored)) return stored;
+    const { value } = stored;
     const ref = this.#take(slotWordsFor(value.length)); // most texts have as many bytes as units
     if (this.#write(ref, stored)) return ref;
+    assert(typeof value === "string", "bytes fit into a slot for as many");
     this.#giveBack(ref);
     const larger = this.#take(slotWordsFor(utf8Length(value)));
     const isWritten = this.#write(larger, stored);
@@ -135,9 +141,8 @@ export class ValueHeap {
   }
 
   /** Keeps a value in the place of another one, which the state does not need any more. */
-  replace(held: Held, stored: Stored): Held {
-    checked(stored);
-    const isSlot = typeof held === "number" && stored.value.length <= largeUnits;
+  replace(held: Held, stored: NewValue): Held {
+    const isSlot = typeof held === "number" && !isLarge(stored);
     if (isSlot && !this.#isFrozen(held) && this.#write(held, stored)) return held;
     const other = this.add(stored);
     this.drop(held);
@@ -207,18 +212,22 @@ export class ValueHeap {
   }
 
   /** Fills a slot. False: it is too small, or much too large; then there is nothing in it. */
-  #write(ref: Ref, { value, version, expiresAt = Infinity }: Stored): boolean {
+  #write(ref: Ref, { value, version, expiresAt = Infinity }: NewValue): boolean {
     const { bytes, words, slotWords } = this.#slabOf(ref);
     if (slotWords > 4 * slotWordsFor(value.length)) return false; // a unit has up to three bytes
     const at = wordOf(ref);
-    const slot = bytes.subarray((at + headWords) * wordBytes, (at + slotWords) * wordBytes);
-    if (value.length > slot.length) return false;
-    const { read, written } = encoder.encodeInto(value, slot);
-    if (read < value.length) return false;
+    const from = (at + headWords) * wordBytes, room = (slotWords - headWords) * wordBytes;
+    let { length } = value;
+    if (length > room) return false;
+    if (typeof value === "string") {
+      const { read, written } = encoder.encodeInto(value, bytes.subarray(from, from + room));
+      if (read < length) return false;
+      length = written;
+    } else bytes.set(value, from);
     words[at] = version;
     words[at + expiresWord] = expiresAt;
     words[at + birthWord] = this.#freezes;
-    words[at + lengthWord] = written;
+    words[at + lengthWord] = length;
     return true;
   }
 
@@ -282,12 +291,15 @@ export class ValueHeap {
 
 const encoder = new TextEncoder();
 
-function checked(stored: Stored): Stored {
-  assert(
-    stored.value.isWellFormed(),
-    "a value is well-formed Unicode: else its bytes would be another text's",
-  );
-  return stored;
+/** Whether a value, which must be one that can be kept, is large. */
+function isLarge(stored: NewValue): stored is Stored {
+  const { value } = stored;
+  if (typeof value === "string") {
+    assert(value.isWellFormed(), "a value is well-formed Unicode: else its bytes would be another text's");
+    return value.length > largeUnits;
+  }
+  assert(value.length <= largeUnits, "a large value is a text");
+  return false;
 }
 
 function slabNumberOf(ref: Ref): number {

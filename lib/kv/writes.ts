@@ -22,6 +22,7 @@ import type {
   WriteCommand,
 } from "./command.ts";
 import type { Keys } from "./keys.ts";
+import { PlainPut } from "./plain_put.ts";
 
 // These bounds decide what a command does, so nodes with other ones would diverge: they are part of the state machine.
 
@@ -45,6 +46,10 @@ export interface Moment {
 /** Carries out a write whose turn it is. */
 export function writeNow(keys: Keys, command: WriteCommand, moment: Moment): Result {
   const { index } = moment;
+  if (command instanceof PlainPut) {
+    keys.put(command, index);
+    return { ok: true, index, version: index };
+  }
   switch (command.op) {
     case "put":
     case "delete":

@@ -7,7 +7,7 @@
 
 import { decodeText } from "../bytes.ts";
 import type { ClientCommand } from "../kv/command.ts";
-import type { ListOptions } from "../kv/keys.ts";
+import type { ListOptions } from "../kv/list.ts";
 import { parseCommand, rangeOf } from "./commands.ts";
 import type { RequestError, RequestId } from "./errors.ts";
 import {
@@ -26,6 +26,7 @@ import { findJsonError, isIntricate } from "./json_text.ts";
 import { trimLine } from "./lines.ts";
 import { nearest } from "./nearest.ts";
 import { isOperation, type OperationName, operations } from "./operations.ts";
+import { readPlainPutRequest } from "./plain_put_request.ts";
 
 /** Whether a read must see every write that was answered before it, or may be answered from the state at hand. */
 export type Consistency = "linearizable" | "stale";
@@ -117,8 +118,16 @@ const blanks = [0x20, 0x09, 0x0d];
 const brackets = [0x7b, 0x5b];
 const piecesMax = 4096;
 
-/** Reads a line, with or without its newline. Never throws, whatever the line. */
+/**
+ * Reads a line, with or without its newline. Never throws, whatever the line. The command of a plain put borrows the line's
+ * bytes until it is in an entry.
+ */
 export function parseRequest(line: Uint8Array, limits: FieldLimits): Request {
+  return readPlainPutRequest(line, limits) ?? parseAny(line, limits);
+}
+
+/** The same for any line, by all the rules. */
+export function parseAny(line: Uint8Array, limits: FieldLimits): Request {
   let id: RequestId;
   try {
     const fields = parseObject(trimLine(line));

@@ -6,7 +6,7 @@
 
 import { assert } from "../assert.ts";
 import type { Change, Result, Stored } from "../kv/command.ts";
-import type { ListedEntry, Page } from "../kv/keys.ts";
+import type { ListedEntry, Page } from "../kv/list.ts";
 import { errorMeanings, errorReply, refusedByStore, type RequestId } from "./errors.ts";
 import { type Operation, operations } from "./operations.ts";
 

@@ -10,7 +10,8 @@
 
 import { Arena, concat, decodeText, merged } from "../bytes.ts";
 import { crc32, crcToHex, writeCrc } from "../crc32.ts";
-import { decodeEntry, entryLines } from "../raft/entry.ts";
+import { findPlainPut } from "../kv/plain_put.ts";
+import { entryLines, readEntry } from "../raft/entry.ts";
 import type { AppendEntries, InstallSnapshot, Message } from "../raft/messages.ts";
 import type { Entry, Member, NodeId } from "../raft/types.ts";
 import { trimLine } from "./lines.ts";
@@ -217,7 +218,7 @@ export class PeerReader {
   }
 
   #takeEntry(message: AppendEntries, line: Uint8Array): AppendEntries | string | null {
-    const entry = decodeEntry(entryLines.copy(line)); // the entry keeps its bytes
+    const entry = readEntry(entryLines.copy(line), findPlainPut); // the entry keeps its bytes
     if (typeof entry === "string") return `a bad entry line: ${entry}`;
     message.entries.push(entry);
     if (--this.#missing > 0) return null;

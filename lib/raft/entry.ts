@@ -7,8 +7,9 @@
  */
 
 import { assert } from "../assert.ts";
-import { Arena, decodeText } from "../bytes.ts";
+import { Arena, decodeText, endOfDigits, hasAt, readDecimal } from "../bytes.ts";
 import { crc32, writeCrc } from "../crc32.ts";
+import { EncodedCommand } from "../encoded_command.ts";
 import type { Configuration, Entry, EntryKind } from "./types.ts";
 
 // {"crc":"xxxxxxxx","prev":"xxxxxxxx","index":...}\n
@@ -21,20 +22,29 @@ const prevAt = 26;
 const prevEnd = 34;
 const newline = 10;
 
+const encoder = new TextEncoder();
 const frameText = '{"crc":"00000000","prev":"00000000","index":';
-const frame = new TextEncoder().encode(frameText);
+const frame = encoder.encode(frameText);
+const termHead = encoder.encode(',"term":');
+const commandHead = encoder.encode(',"kind":"command","command":');
+/** What closes an encoded command, and its entry. */
+const endText = "}}\n";
+const lineEnd = encoder.encode(endText);
 
 /** The lines of entries stay in memory, side by side as they will leave: the log is cut in front, so they go together. */
 export const entryLines: Arena = new Arena(64 << 10);
 
-/** Makes an entry and its line. `command` must be plain JSON data and belongs to the entry from now on. */
+/** Makes an entry and its line. `command`, plain JSON data or its text, belongs to the entry from now on. */
 export function makeEntry(
   fields: { index: number; term: number; kind: EntryKind; command: unknown; prevCrc: number },
 ): Entry {
   const { index, term, kind, command, prevCrc } = fields;
-  const line = entryLines.encode(
-    `${frameText}${index},"term":${term},"kind":"${kind}","command":${JSON.stringify(command)}}\n`,
-  );
+  const before = `${frameText}${index},"term":${term},"kind":"${kind}","command":`;
+  let line: Uint8Array;
+  if (command instanceof EncodedCommand) {
+    line = entryLines.join(before, command, endText);
+    command.settle(line, before.length);
+  } else line = entryLines.encode(`${before}${JSON.stringify(command)}}\n`);
   writeCrc(line, prevAt, prevCrc);
   return { index, term, kind, command, prevCrc, crc: putCrc(line), line };
 }
@@ -85,10 +95,24 @@ export function crcOfLine(line: Uint8Array): number {
  * ```
  */
 export function decodeEntry(line: Uint8Array): Entry | string {
+  return readEntry(line, () => null);
+}
+
+/** Finds a command whose text begins at `from`, up to the brace that closes it; null: it is not of its kind. */
+export type FindCommand = (bytes: Uint8Array, from: number) => EncodedCommand | null;
+
+/** The same as `decodeEntry`, but that a command which `findCommand` finds is not parsed. */
+export function readEntry(line: Uint8Array, findCommand: FindCommand): Entry | string {
   if (!isSealed(line)) return "the checksum does not match the line";
   const prevCrc = readHex(line, prevAt, prevEnd);
   if (prevCrc < 0 || !hasFrame(line, checkedFrom, prevAt) || !hasFrame(line, prevEnd, frame.length)) {
     return "prev is not where it belongs";
+  }
+  const crc = readHex(line, crcAt, crcEnd);
+  const found = findEncoded(line, findCommand);
+  if (found !== null) {
+    const { index, term, command } = found;
+    return { index, term, kind: "command", command, prevCrc, crc, line };
   }
   let fields: Record<string, unknown>;
   try {
@@ -102,7 +126,25 @@ export function decodeEntry(line: Uint8Array): Entry | string {
   if (!isWhole(term)) return "term is not an integer from 0";
   if (kind !== "command" && kind !== "configuration" && kind !== "noop") return "kind is unknown";
   if (kind === "configuration" && !isConfiguration(command)) return "command is not a configuration";
-  return { index, term, kind, command, prevCrc, crc: readHex(line, crcAt, crcEnd), line };
+  return { index, term, kind, command, prevCrc, crc, line };
+}
+
+/** What a line says whose command `findCommand` finds; null: it does not, or the line is not as `makeEntry` makes it. */
+function findEncoded(
+  line: Uint8Array,
+  findCommand: FindCommand,
+): { index: number; term: number; command: EncodedCommand } | null {
+  const indexEnd = endOfDigits(line, frame.length);
+  if (indexEnd < 0 || !hasAt(line, indexEnd, termHead)) return null;
+  const termAt = indexEnd + termHead.length;
+  const termEnd = endOfDigits(line, termAt);
+  if (termEnd < 0 || !hasAt(line, termEnd, commandHead)) return null;
+  const command = findCommand(line, termEnd + commandHead.length);
+  if (command === null) return null;
+  const commandEnd = command.from + command.length;
+  if (commandEnd + lineEnd.length !== line.length || !hasAt(line, commandEnd, lineEnd)) return null;
+  const index = readDecimal(line, frame.length, indexEnd);
+  return index === 0 ? null : { index, term: readDecimal(line, termAt, termEnd), command };
 }
 
 /** The configuration that an entry of that kind carries. */

@@ -211,7 +211,7 @@ export class Raft {
   }
 
   /**
-   * Takes a command, plain JSON data that nobody changes any more, for the log (paper 5.3). Returns where it will stand
+   * Takes a command, plain JSON data that nobody changes any more or an EncodedCommand, for the log (paper 5.3). Returns where it will stand
    * if this leadership lasts, or a text that says why it was not taken. It is done when an entry with that index *and*
    * that term is among the `committed`; with another term, it will never be.
    */

@@ -36,7 +36,10 @@ export interface Entry {
   readonly term: number;
   /** What it is for. */
   readonly kind: EntryKind;
-  /** For the state machine; a Configuration when `kind` is "configuration"; null for a no-op. */
+  /**
+   * For the state machine, plain JSON data or an EncodedCommand; a Configuration when `kind` is "configuration"; null for
+   * a no-op.
+   */
   readonly command: unknown;
   /** CRC of the entry before; 0 for the first one. */
   readonly prevCrc: number;

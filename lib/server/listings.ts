@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { ListOptions, Page } from "../kv/keys.ts";
+import type { ListOptions, Page } from "../kv/list.ts";
 import { cursorExpired, type RequestError } from "../protocol/errors.ts";
 import { operations } from "../protocol/operations.ts";
 import type { FrozenState, FrozenStates } from "./frozen_states.ts";

@@ -9,6 +9,7 @@
 import { ByteQueue } from "../byte_queue.ts";
 import { decodeText, utf8BytesMax } from "../bytes.ts";
 import type { Change } from "../kv/command.ts";
+import { PlainPut } from "../kv/plain_put.ts";
 
 /** What a change costs beside its record, in bytes. */
 const changeBytes = 24;
@@ -121,15 +122,35 @@ let scratch = new Uint8Array(4 << 10);
 
 /** The record of a change; valid until the next one is made. */
 function encode(change: Change): Uint8Array {
-  const value = change.type === "put" ? change.value : "";
-  const bytesMax = headBytes + utf8BytesMax(change.key) + utf8BytesMax(value);
-  if (bytesMax > scratch.length) scratch = new Uint8Array(2 * bytesMax);
-  const keyLength = encoder.encodeInto(change.key, scratch.subarray(headBytes)).written;
-  scratch[0] = types.indexOf(change.type);
+  if (change instanceof PlainPut) return copyOf(change);
+  const { type, key } = change;
+  const value = type === "put" ? change.value : "";
+  makeRoom(utf8BytesMax(key) + utf8BytesMax(value));
+  const from = startRecord(type, encoder.encodeInto(key, scratch.subarray(headBytes)).written);
+  return scratch.subarray(0, from + encoder.encodeInto(value, scratch.subarray(from)).written);
+}
+
+/** The same without making texts of what is bytes. */
+function copyOf(put: PlainPut): Uint8Array {
+  const { keyLength, valueLength } = put;
+  makeRoom(keyLength + valueLength);
+  scratch.set(put.keyBytes(), headBytes);
+  const from = startRecord("put", keyLength);
+  scratch.set(put.valueBytes(), from);
+  return scratch.subarray(0, from + valueLength);
+}
+
+/** Makes room in `scratch` for a record whose key and value have at most so many bytes together. */
+function makeRoom(bytesMax: number): void {
+  if (headBytes + bytesMax > scratch.length) scratch = new Uint8Array(2 * (headBytes + bytesMax));
+}
+
+/** Writes the beginning of a record. Returns where its value begins. */
+function startRecord(type: Change["type"], keyLength: number): number {
+  scratch[0] = types.indexOf(type);
   scratch[1] = keyLength & 0xff;
   scratch[2] = keyLength >> 8;
-  const from = valueStart(scratch);
-  return scratch.subarray(0, from + encoder.encodeInto(value, scratch.subarray(from)).written);
+  return headBytes + keyLength;
 }
 
 /** Where the value begins in a record. */

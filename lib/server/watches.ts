@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { ListOptions } from "../kv/keys.ts";
+import type { ListOptions } from "../kv/list.ts";
 import type { WatchRequest } from "../protocol/client_protocol.ts";
 import {
   changeTail,

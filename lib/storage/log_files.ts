@@ -9,7 +9,8 @@
 import { assert } from "../assert.ts";
 import { Joiner } from "../bytes.ts";
 import type { Disk } from "../io/io.ts";
-import { decodeEntry } from "../raft/entry.ts";
+import { findPlainPut } from "../kv/plain_put.ts";
+import { readEntry } from "../raft/entry.ts";
 import type { Entry } from "../raft/types.ts";
 import {
   encodeHeader,
@@ -91,7 +92,7 @@ export class LogFiles {
     const entries: Entry[] = [];
     for (let index = first; index <= end; index++) {
       const at = this.#offsetOf(index)! - from;
-      const entry = decodeEntry(bytes.subarray(at, bytes.indexOf(newline, at) + 1));
+      const entry = readEntry(bytes.subarray(at, bytes.indexOf(newline, at) + 1), findPlainPut);
       const problem = typeof entry === "string" ? entry : entry.index === index ? null : "it is another one";
       if (problem !== null) {
         throw new FolderError(

@@ -17,7 +17,8 @@
 
 import { crcToHex } from "../crc32.ts";
 import type { Disk } from "../io/io.ts";
-import { decodeEntry, isSealed } from "../raft/entry.ts";
+import { findPlainPut } from "../kv/plain_put.ts";
+import { isSealed, readEntry } from "../raft/entry.ts";
 import type { Entry } from "../raft/types.ts";
 import {
   decodeHeader,
@@ -215,7 +216,7 @@ class LogReader {
       this.#takeMark(mark, "a mark");
       return null;
     }
-    const entry = decodeEntry(line);
+    const entry = readEntry(line, findPlainPut);
     if (typeof entry === "string") return entry;
     const { base } = this.#view;
     if (entry.index <= base.index && !this.#isBehindBase) {

@@ -7,7 +7,7 @@
 
 import { TextLineStream } from "@std/streams/text-line-stream";
 import type { Command } from "../../lib/kv/command.ts";
-import type { ListOptions } from "../../lib/kv/keys.ts";
+import type { ListOptions } from "../../lib/kv/list.ts";
 import { Store } from "../../lib/kv/store.ts";
 import {
   cursorExpired,

@@ -86,7 +86,9 @@ export async function coreWith({ changes }: Pick<Bug, "bug" | "changes">): Promi
   const folder = await Deno.makeTempDir({ prefix: "kvapp-bug-" });
   try {
     await Deno.mkdir(`${folder}/lib/raft`, { recursive: true });
-    const files = ["lib/assert.ts", "lib/bytes.ts", "lib/byte_queue.ts", "lib/crc32.ts"];
+    const files = ["assert", "bytes", "byte_queue", "crc32", "encoded_command"].map((name) =>
+      `lib/${name}.ts`
+    );
     for await (const { name } of Deno.readDir(new URL("lib/raft/", root))) files.push(`lib/raft/${name}`);
     for (const file of files) {
       let text = await Deno.readTextFile(new URL(file, root));

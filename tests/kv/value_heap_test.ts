@@ -2,7 +2,7 @@ import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
 import { AssertionFailed } from "../../lib/assert.ts";
 import { Random } from "../../lib/chaos/random.ts";
 import type { Stored } from "../../lib/kv/command.ts";
-import { type Held, ValueHeap } from "../../lib/kv/value_heap.ts";
+import { type Held, largeUnits, type NewValue, ValueHeap } from "../../lib/kv/value_heap.ts";
 
 const MiB = 1 << 20;
 
@@ -11,6 +11,12 @@ function draw(random: Random, version: number): Stored {
   const unit = ["a", "\u00e9", "\u4e00", "\u{1f600}"][random.below(4)]!;
   const value = unit.repeat(random.below(10) === 0 ? random.below(120_000) : random.below(400));
   return random.below(3) === 0 ? { value, version, expiresAt: random.below(2 ** 40) } : { value, version };
+}
+
+/** The same with its value as UTF-8, unless that is large. */
+function asBytes(stored: Stored): NewValue {
+  const value = new TextEncoder().encode(stored.value);
+  return value.length > largeUnits ? stored : { ...stored, value };
 }
 
 Deno.test("ValueHeap() shows every frozen state until it is released, whatever order they are released in", () => {
@@ -25,8 +31,9 @@ Deno.test("ValueHeap() shows every frozen state until it is released, whatever o
     const at = random.below(100);
     const known = state.get(at);
     const stored = draw(random, i);
-    if (known === undefined) state.set(at, { held: heap.add(stored), stored });
-    else if (random.below(4) > 0) state.set(at, { held: heap.replace(known.held, stored), stored });
+    const given = random.chance(1 / 2) ? asBytes(stored) : stored;
+    if (known === undefined) state.set(at, { held: heap.add(given), stored });
+    else if (random.below(4) > 0) state.set(at, { held: heap.replace(known.held, given), stored });
     else {
       heap.drop(known.held);
       state.delete(at);
@@ -132,4 +139,11 @@ Deno.test("ValueHeap.add() refuses what UTF-8 would change: half a pair of surro
   assertThrows(() => heap.add({ value: "\ud83d", version: 2 }), AssertionFailed, "well-formed");
   assertThrows(() => heap.replace(held, { value: "\ude00", version: 2 }), AssertionFailed, "well-formed");
   assertEquals(heap.get(held), { value: "", version: 1 });
+});
+
+Deno.test("ValueHeap.add() takes no large value as bytes, which nobody could read again", () => {
+  const heap = new ValueHeap();
+  const value = new Uint8Array(largeUnits).fill(0x78);
+  assertEquals(heap.get(heap.add({ value, version: 1 })).value, "x".repeat(largeUnits));
+  assertThrows(() => heap.add({ value: new Uint8Array(largeUnits + 1), version: 1 }), AssertionFailed);
 });

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import fc from "fast-check";
 import type { Command } from "../../lib/kv/command.ts";
+import { PlainPut } from "../../lib/kv/plain_put.ts";
 import { httpAnswer, isHttp, parseRequest, type Request } from "../../lib/protocol/client_protocol.ts";
 import { encodeReply, getReply, helpReply, listReply } from "../../lib/protocol/client_replies.ts";
 import type { RequestError } from "../../lib/protocol/errors.ts";
@@ -9,8 +10,11 @@ import { operations } from "../../lib/protocol/operations.ts";
 const encoder = new TextEncoder();
 const limits = { keyBytesMax: 4096, valueBytesMax: 1 << 20 };
 
+/** Its command, when that is known by its bytes, as an object. */
 function parse(line: string | Uint8Array): Request {
-  return parseRequest(typeof line === "string" ? encoder.encode(line) : line, limits);
+  const request = parseRequest(typeof line === "string" ? encoder.encode(line) : line, limits);
+  if ("command" in request && request.command instanceof PlainPut) request.command = request.command.toJSON();
+  return request;
 }
 
 /** Parses a request written as an object. */

@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { PlainPut } from "../../lib/kv/plain_put.ts";
 import {
   clusterIdOf,
   controlLineBytesMax,
@@ -16,7 +17,9 @@ import {
   PeerReader,
   termMax,
 } from "../../lib/protocol/peer_protocol.ts";
-import type { Message } from "../../lib/raft/messages.ts";
+import { makeEntry } from "../../lib/raft/entry.ts";
+import type { AppendEntries, Message } from "../../lib/raft/messages.ts";
+import type { Entry } from "../../lib/raft/types.ts";
 import {
   appendEntries,
   appendResponse,
@@ -178,6 +181,27 @@ Deno.test("PeerReader.take() refuses entries with any changed byte", () => {
     const inputs = read(damaged);
     assertEquals(inputs.every((input) => typeof input === "string"), true, `byte ${at}`);
   }
+});
+
+Deno.test("PeerReader.take() knows plain puts by their bytes, which are not those that it was given", () => {
+  const put = { op: "put", key: "k", value: "v", session: "17", seq: 3 };
+  const commands = [put, { ...put, value: "\u00e9" }, { ...put, ttlMs: 1 }, { op: "delete", key: "k" }];
+  const entries: Entry[] = [];
+  for (const command of commands) {
+    const prevCrc = entries.at(-1)?.crc ?? 0;
+    entries.push(makeEntry({ index: entries.length + 1, term: 1, kind: "command", command, prevCrc }));
+  }
+  const bytes = encodeMessage(appendEntries(entries, { term: 7, prevLogIndex: 0 }));
+  const [message] = read(bytes) as [AppendEntries];
+  bytes.fill(0x78);
+  assertEquals(message.entries.map(({ command }) => command instanceof PlainPut), [
+    true,
+    false,
+    false,
+    false,
+  ]);
+  assertEquals(JSON.parse(JSON.stringify(message.entries.map(({ command }) => command))), commands);
+  assertEquals(message.entries.map(({ line }) => line), entries.map(({ line }) => line));
 });
 
 Deno.test("PeerReader.take() lets a stranger say hello and nothing else", () => {

@@ -5,8 +5,10 @@
  */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import type { PutCommand } from "../../lib/kv/command.ts";
 import { makeEntry } from "../../lib/raft/entry.ts";
 import type { Limits } from "../../lib/server/options.ts";
+import { loggedCommand } from "../sim/logged_command.ts";
 import { Life } from "../sim/scheduler.ts";
 import { type Node, SmallCluster } from "./cluster.ts";
 
@@ -73,7 +75,7 @@ Deno.test("Server.#takeReady() stops a leader that finds a whole entry of anothe
     const { cluster, leader, behind } = withOneBehind(`another ${offset}`);
     rot(cluster, leader, (bytes) => {
       const entry = leader.server!.raft.entryAt(100 + offset)!;
-      const { value, ...rest } = entry.command as { value: string };
+      const { value, ...rest } = loggedCommand(entry) as PutCommand;
       const command = { ...rest, value: "X".repeat(value.length) };
       const other = makeEntry({ ...entry, command });
       assertEquals(other.line.length, entry.line.length);

@@ -1,11 +1,22 @@
 import { assert, assertEquals, assertGreaterOrEqual } from "@std/assert";
 import fc from "fast-check";
 import type { Change } from "../../lib/kv/command.ts";
+import { findPlainPut } from "../../lib/kv/plain_put.ts";
 import { WatchHistory } from "../../lib/server/watch_history.ts";
 
 /** Adds the entry at `index`, which puts a key. */
 function addPut(history: WatchHistory, index: number, key: string, value = ""): void {
   history.add(index, [{ type: "put", key, value }]);
+}
+
+/** A change as a store tells it that was given the put by its text, if it would be. */
+function asTold(change: Change): Change {
+  if (change.type !== "put") return change;
+  const { key, value } = change;
+  const text = new TextEncoder().encode(
+    JSON.stringify({ op: "put", key, value, session: "12", seq: 3 }) + "}\n",
+  );
+  return findPlainPut(text, 0) ?? change;
 }
 
 /** Indexes of all changes from a position on. */
@@ -73,17 +84,18 @@ Deno.test("WatchHistory.restart() makes everybody begin anew who was not told wh
 Deno.test("WatchHistory.changeAt() tells what was added, whatever is in keys and values and however long they are", () => {
   const text = (maxLength: number) => fc.string({ unit: "binary", maxLength });
   const long = fc.constantFrom("v".repeat(70_000), "\u{1f600}".repeat(20_000), "\u00e4".repeat(33_000));
+  const plain = fc.constantFrom("k", ",", ",value:", "v".repeat(4096));
   // Lengths on both sides of what one byte can tell, and the greatest ones that there are.
   const longKeys = [255, 256, 257, 1023, 4096].map((bytes) => "k".repeat(bytes));
-  const key = fc.oneof(text(50), fc.constantFrom(...longKeys, "\u{1f600}".repeat(1024)));
+  const key = fc.oneof(text(50), plain, fc.constantFrom(...longKeys, "\u{1f600}".repeat(1024)));
   const change: fc.Arbitrary<Change> = fc.oneof(
-    fc.record({ type: fc.constant("put" as const), key, value: fc.oneof(text(50), long) }),
+    fc.record({ type: fc.constant("put" as const), key, value: fc.oneof(text(50), plain, long) }),
     fc.record({ type: fc.constantFrom("delete" as const, "expire" as const), key }),
   );
   fc.assert(
     fc.property(fc.array(fc.array(change, { minLength: 1, maxLength: 5 })), (entries) => {
       const history = new WatchHistory(64 << 20);
-      entries.forEach((changes, i) => history.add(i + 1, changes));
+      entries.forEach((changes, i) => history.add(i + 1, changes.map(asTold)));
       let position = history.seek(0)!;
       for (const [i, changes] of entries.entries()) {
         for (const change of changes) {

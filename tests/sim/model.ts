@@ -14,6 +14,7 @@ import type {
 } from "../../lib/kv/command.ts";
 import type { Range } from "../../lib/kv/key_order.ts";
 import type { Entry } from "../../lib/raft/types.ts";
+import { loggedCommand } from "./logged_command.ts";
 
 type Write = Exclude<ClientCommand, { op: "session" }>;
 
@@ -69,7 +70,7 @@ export class Model {
   /** Takes the next committed entry. */
   apply(entry: Entry): void {
     this.index = entry.index;
-    const command = entry.kind === "command" ? entry.command as Command : null;
+    const command = entry.kind === "command" ? loggedCommand(entry) : null;
     const effect: Effect = { command, kind: "none", first: entry.index };
     this.effects[entry.index] = effect;
     if (command === null) return;

@@ -10,6 +10,7 @@ import type { Connection, Io } from "../../lib/io/io.ts";
 import { defaultLimits, type Limits } from "../../lib/server/options.ts";
 import { Cluster, type Node } from "./cluster.ts";
 import { CrashPointDisk } from "./crash_points_disk.ts";
+import { loggedCommand } from "./logged_command.ts";
 import { Random } from "./random.ts";
 import { drawScenario, type Scenario } from "./scenario.ts";
 import { Violation } from "./violation.ts";
@@ -203,10 +204,10 @@ export class ScriptedCluster {
   checkHeld({ id, server }: Node): void {
     for (const [key, value] of this.acknowledged) {
       if (server!.store.get(key)?.value === value) continue;
-      const command = server!.raft.entryAt(this.writtenAt.get(key)!)?.command as
-        | { value?: string }
-        | undefined;
-      if (command?.value !== value) throw new Violation("I9", `n${id} lost ${key}`);
+      const entry = server!.raft.entryAt(this.writtenAt.get(key)!);
+      const command = entry?.kind === "command" ? loggedCommand(entry) : null;
+      const isHeld = command?.op === "put" && command.value === value;
+      if (!isHeld) throw new Violation("I9", `n${id} lost ${key}`);
     }
   }
 

@@ -31,6 +31,26 @@ export const clients: Record<string, Mutant> = {
       to: '    if (entry.kind !== "command" || this.appliedBytes % 100 === 7) return null;\n',
     }],
   },
+  "plain-put-without-session": {
+    bug:
+      "a put that is known by its bytes is carried out in no session, so that what is sent again is done again",
+    classes: ["S16", "BC1"],
+    changes: [{
+      file: "lib/kv/plain_put.ts",
+      from: "const ends = { keyEnd: keyEnd - from, valueEnd: valueEnd - from, numbered };",
+      to: "const ends = { keyEnd: keyEnd - from, valueEnd: valueEnd - from, numbered: null };",
+    }],
+  },
+  "borrowed-bytes": {
+    bug:
+      "a put that is known by its bytes goes on referring to those of the request, where others come to stand",
+    classes: ["S11"],
+    changes: [{
+      file: "lib/raft/entry.ts",
+      from: "    command.settle(line, before.length);\n",
+      to: "",
+    }],
+  },
   "requests-last-first": {
     bug: "requests that wait together are answered in the wrong order",
     classes: ["S13"],
