@@ -1,6 +1,7 @@
 /**
  * What the state machine can be told to do, and what it answers. A command is stored in a log entry and read again
- * by every node, so it is plain JSON data, or a put that is known by the bytes of that (plain_put.ts); a result is the reply to the client, all but the request's `id`.
+ * by every node, so it is plain JSON data, or a put that is known by the bytes of that (plain_put.ts); a result is the
+ * reply to the client, all but the request's `id`.
  *
  * @module
  */
